@@ -1,1 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The frozen CLIP: its weights, its vision tower, its prompts and their embeddings."""
+
+from .prompts import PROMPT_SETS, prompt_ensemble
+from .text import embed_prompts
+from .vision import VisionTower
+from .weights import load_clip
+
+__all__ = ["PROMPT_SETS", "VisionTower", "embed_prompts", "load_clip", "prompt_ensemble"]

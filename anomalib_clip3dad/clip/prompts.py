@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompt sets: what is said of a flawless and of a faulty part."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from anomalib.models.image.winclip.prompting import ANOMALOUS_STATES, NORMAL_STATES, TEMPLATES
+
+_PHOTO = ("a photo of a {}.", "a photo of the {}.")
+
+
+class PromptSet(NamedTuple):
+    """Every template is filled with every state, and every state with the class name."""
+
+    normal_states: Sequence[str]
+    anomalous_states: Sequence[str]
+    templates: Sequence[str]
+
+
+PROMPT_SETS: dict[str, PromptSet] = {
+    # WinCLIP's compositional prompt ensemble, which the paper uses (section 4.1.3).
+    "cpe": PromptSet(NORMAL_STATES, ANOMALOUS_STATES, TEMPLATES),
+    # Figure 6 compares CPE with seven simpler sets and names only the simplest of them, "photo" here.
+    # The six between are ours: they leave out states, templates or both.
+    "cpe_states": PromptSet(NORMAL_STATES, ANOMALOUS_STATES, _PHOTO),
+    "cpe_templates": PromptSet(("{}",), ("damaged {}",), TEMPLATES),
+    "flawless": PromptSet(("flawless {}",), ("damaged {}",), _PHOTO),
+    "perfect": PromptSet(("perfect {}",), ("{} with defect",), _PHOTO),
+    "without_flaw": PromptSet(("{} without flaw",), ("{} with flaw",), _PHOTO),
+    "normal": PromptSet(("normal {}",), ("abnormal {}",), _PHOTO),
+    "photo": PromptSet(("{}",), ("damaged {}",), _PHOTO),
+}
+
+
+def prompt_ensemble(prompts: str | Sequence[str] = "cpe", class_name: str = "object") -> tuple[list[str], list[str]]:
+    """Write the prompts of one class.
+
+    CLIP3D-AD, sections 4.1.3 and 4.5; the states and templates of "cpe" are those of WinCLIP (anomalib).
+
+    Args:
+        prompts: the name of one of `PROMPT_SETS`, or templates such as "a photo of a {}.", each with one {}; these
+            are then filled with the states of WinCLIP.
+        class_name: what the part is called, "cable gland".
+
+    Returns:
+        The prompts of the flawless and those of the faulty part.
+
+    Raises:
+        ValueError: If there is no such set, or a template has no {}.
+
+    >>> prompt_ensemble("photo", "bagel")
+    (['a photo of a bagel.', 'a photo of the bagel.'], ['a photo of a damaged bagel.', 'a photo of the damaged bagel.'])
+    >>> [len(side) for side in prompt_ensemble("cpe", "bagel")]
+    [147, 84]
+    """
+    if isinstance(prompts, str):
+        if prompts not in PROMPT_SETS:
+            msg = f"prompts={prompts!r}: there is no such prompt set; choose one of {', '.join(PROMPT_SETS)}, or give "
+            msg += "a list of templates such as ['a photo of a {}.']"
+            raise ValueError(msg)
+        chosen = PROMPT_SETS[prompts]
+    else:
+        wrong = [template for template in prompts if template.count("{}") != 1]
+        if wrong or not prompts:
+            msg = f"prompts={list(prompts)!r}: each template needs exactly one {{}} for the part's state and name"
+            raise ValueError(msg)
+        chosen = PromptSet(NORMAL_STATES, ANOMALOUS_STATES, prompts)
+
+    def write(states: Sequence[str]) -> list[str]:
+        return [template.format(state.format(class_name)) for state in states for template in chosen.templates]
+
+    return write(chosen.normal_states), write(chosen.anomalous_states)

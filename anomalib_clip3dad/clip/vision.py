@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frozen vision tower: one pass gives the [CLS] embedding and the patch tokens of any blocks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import nn
+
+
+class VisionFeatures(NamedTuple):
+    """What CLIP sees in N images."""
+
+    cls: torch.Tensor  # (N, C): [CLS] after ln_post and projection, not normalised, as `encode_image` gives it
+    tokens: list[torch.Tensor]  # per asked block (N, N_p, D): its patch tokens, row by row, without [CLS]
+
+
+class VisionTower(nn.Module):
+    """CLIP's vision tower, frozen, reading several blocks in one pass.
+
+    CLIP3D-AD, section 3.3.3: I and F_l. The tower itself runs unchanged, so that [CLS] is open_clip's own; hooks take
+    the blocks' outputs on the way.
+
+    Args:
+        visual: the `visual` of an open_clip model with a plain vision transformer; it is frozen here.
+        layers: which blocks' tokens to return, from 1 (the paper: 6, 9, 12).
+
+    Raises:
+        ValueError: If the tower is no plain vision transformer, or has no such block.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, visual: nn.Module, layers: Sequence[int]) -> None:
+        super().__init__()
+        blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+        if blocks is None or not hasattr(visual, "ln_post") or getattr(visual, "proj", None) is None:
+            msg = f"clip_model: a plain vision transformer is needed (names that begin with ViT), got {type(visual)}"
+            raise ValueError(msg)
+        if not layers or not all(1 <= layer <= len(blocks) for layer in layers):
+            msg = f"layers={list(layers)}: the blocks of this CLIP count from 1 to {len(blocks)}"
+            raise ValueError(msg)
+        self.visual: Any = visual.requires_grad_(requires_grad=False).eval()
+        self.layers = tuple(layers)
+        for name, default in (("image_mean", (0.0, 0.0, 0.0)), ("image_std", (1.0, 1.0, 1.0))):
+            values = torch.tensor(getattr(visual, name, None) or default)
+            self.register_buffer(name.removeprefix("image_"), rearrange(values, "c -> c 1 1"), persistent=False)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that the tower reads."""
+        return self.visual.image_size[0]
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Rows and columns of patches, N_p = rows x columns."""
+        return self.visual.grid_size
+
+    @property
+    def width(self) -> int:
+        """D, the width of a patch token."""
+        return self.visual.proj.shape[0]
+
+    @property
+    def embed_dim(self) -> int:
+        """C, the width that images and texts share."""
+        return self.visual.proj.shape[1]
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of a block."""
+        return self.visual.transformer.resblocks[0].attn.num_heads
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.visual.transformer.resblocks)
+
+    def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
+        """Stay in evaluation mode: a frozen tower never trains."""
+        return super().train(mode=False)
+
+    @contextmanager
+    def _taking(self) -> Iterator[dict[int, torch.Tensor]]:
+        """Collect the outputs of the asked blocks while the tower runs."""
+        taken: dict[int, torch.Tensor] = {}
+
+        def take(layer: int) -> Any:
+            def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+                taken[layer] = output
+
+            return hook
+
+        blocks = self.visual.transformer.resblocks
+        handles = [blocks[layer - 1].register_forward_hook(take(layer)) for layer in set(self.layers)]
+        try:
+            yield taken
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @torch.no_grad()
+    def forward(self, images: torch.Tensor) -> VisionFeatures:
+        """Read images.
+
+        Args:
+            images: (N, 3, S, S) RGB in [0, 1], S = `image_size`; CLIP's mean and deviation are applied here.
+
+        Returns:
+            [CLS] embeddings (N, C) and, per block of `layers` in that order, patch tokens (N, N_p, D).
+
+        Raises:
+            ValueError: If the images are of another size.
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, self.image_size, self.image_size):
+            size = self.image_size
+            msg = f"images: this CLIP reads (N, 3, {size}, {size}), got {tuple(images.shape)}; resize them first"
+            raise ValueError(msg)
+        with self._taking() as taken:
+            cls = self.visual((images - self.mean) / self.std)
+        # open_clip up to 2.26.0 keeps tokens first inside its blocks, later releases the batch (open_clip #910).
+        layout = "n t d -> n t d" if getattr(self.visual.transformer, "batch_first", False) else "t n d -> n t d"
+        return VisionFeatures(cls, [rearrange(taken[layer], layout)[:, 1:] for layer in self.layers])

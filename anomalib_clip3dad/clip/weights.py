@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a name and a source of weights to an open_clip model. Nothing here unpickles."""
+
+import difflib
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import convert_to_custom_text_state_dict, resize_pos_embed
+from safetensors.torch import load_file
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+open_clip.add_model_config(Path(__file__).parent / "model_configs")
+
+# With `pretrained=None` the tower is drawn from this seed, so that a checkpoint, which holds no frozen weights, finds
+# the same tower again.
+_RANDOM_SEED = 0
+
+
+def load_clip(clip_model: str, pretrained: str | Path | None) -> Any:
+    """Build an open_clip model and load its weights.
+
+    CLIP3D-AD, section 4.1.3: ViT-B-16-plus-240 with weights learned on LAION-400M (tag laion400m_e32).
+
+    Args:
+        clip_model: an open_clip architecture, or ViT-Ti-16-240 of this package.
+        pretrained: a tag that open_clip knows for it (downloaded once to open_clip's cache), the path of a local file
+            (.safetensors, or .pt / .bin with a state dict), or None for random weights, drawn with a fixed seed.
+
+    Returns:
+        The model in evaluation mode, on the CPU, float32.
+
+    Raises:
+        ValueError: If the name is unknown, or the weights belong to another architecture.
+        FileNotFoundError: If the weights are neither a known tag nor a file.
+        ConnectionError: If the tag's weights cannot be downloaded.
+    """
+    _check_name(clip_model)
+    if pretrained is None:
+        logger.warning(
+            "pretrained=None: %s runs with RANDOM weights; its scores mean nothing. Give a tag or a weights file.",
+            clip_model,
+        )
+        return _build(clip_model)
+    source = _find_weights(clip_model, str(pretrained))  # before building, which takes seconds
+    logger.info("Loading %s from %s", clip_model, source)
+    model = _build(clip_model)
+    _load(model, _read_state_dict(source), source, clip_model)
+    # Some tags were trained with other means than CLIP's. A bare file cannot say so (open_clip #1068) and gets CLIP's.
+    config = open_clip.get_pretrained_cfg(clip_model, str(pretrained))
+    model.visual.image_mean = config.get("mean") or model.visual.image_mean
+    model.visual.image_std = config.get("std") or model.visual.image_std
+    return model
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Fingerprint of a module's weights: SHA-256 over names, shapes and values, 16 hexadecimal digits.
+
+    >>> weights_hash(nn.Linear(1, 1)) == weights_hash(nn.Linear(1, 1))  # two random draws
+    False
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _check_name(clip_model: str) -> None:
+    names = open_clip.list_models()
+    if clip_model not in names:
+        near = difflib.get_close_matches(clip_model, names, n=3, cutoff=0.4)
+        msg = f"clip_model={clip_model!r}: open_clip knows no such architecture; "
+        msg += f"did you mean {' or '.join(near)}?" if near else "see open_clip.list_models()"
+        raise ValueError(msg)
+
+
+def _build(clip_model: str) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        return open_clip.create_model(clip_model).eval()
+
+
+def _find_weights(clip_model: str, pretrained: str) -> Path:
+    if Path(pretrained).is_file():
+        return Path(pretrained)
+    tags = open_clip.list_pretrained_tags_by_model(clip_model)
+    known = f"known tags of {clip_model}: {', '.join(tags) or 'none'}"
+    if pretrained not in tags:
+        msg = f"pretrained={pretrained!r}: neither a file nor a known tag ({known}); give pretrained=PATH of a weights "
+        msg += "file, or pretrained=None for random weights"
+        raise FileNotFoundError(msg)
+    try:
+        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(clip_model, pretrained)))
+    except Exception as error:
+        url = open_clip.get_pretrained_url(clip_model, pretrained) or "the Hugging Face hub"
+        msg = (
+            f"pretrained={pretrained!r}: the weights of {clip_model} cannot be reached ({error}). On a machine with a "
+        )
+        msg += f"network they come from {url}; copy that file here and give pretrained=PATH, or give pretrained=None "
+        msg += "(null) for random weights"
+        raise ConnectionError(msg) from error
+
+
+def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:
+    try:
+        if source.suffix == ".safetensors":
+            return load_file(source)
+        content: Any = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        msg = f"pretrained: {source} holds no weights that can be read safely ({reason}); give a .safetensors file, or "
+        msg += "a .pt / .bin file with a plain state dict"
+        raise ValueError(msg) from error
+    state = content.get("state_dict", content)  # training checkpoints of open_clip wrap it
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _load(model: nn.Module, state: dict[str, torch.Tensor], source: Path, clip_model: str) -> None:
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    resize_pos_embed(state, model)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        msg = f"pretrained: {source} does not fit clip_model={clip_model!r} ({reason}); choose the architecture that "
+        msg += "these weights belong to"
+        raise ValueError(msg) from error

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from anomalib_clip3dad.clip import VisionTower, load_clip
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def test_cls_is_open_clips_own(tiny_clip: str) -> None:
+    clip = load_clip(tiny_clip, None)
+    tower = VisionTower(clip.visual, [1, 3])
+    images = torch.rand(3, 3, 48, 48)
+    normalised = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    with torch.no_grad():
+        assert torch.equal(tower(images).cls, clip.encode_image(normalised))
+
+
+def test_tokens_are_those_of_the_asked_blocks(tiny_clip: str) -> None:
+    """Against a loop over the blocks written out by hand, for blocks asked in any order."""
+    clip = load_clip(tiny_clip, None)
+    visual = clip.visual
+    images = torch.rand(2, 3, 48, 48)
+    tower = VisionTower(visual, [3, 1])
+    with torch.no_grad():
+        patches = visual.conv1((images - tower.mean) / tower.std).flatten(2).mT
+        x = torch.cat([visual.class_embedding.expand(2, 1, -1), patches], 1) + visual.positional_embedding
+        x = visual.ln_pre(x).transpose(0, 1)
+        expected = []
+        for block in visual.transformer.resblocks:
+            x = block(x)
+            expected.append(x.transpose(0, 1)[:, 1:])
+        cls, tokens = tower(images)
+    torch.testing.assert_close(tokens[0], expected[2])
+    torch.testing.assert_close(tokens[1], expected[0])
+    assert not torch.allclose(tokens[0], tokens[1])
+    assert cls.shape == (2, 24)
+
+
+def test_shapes_come_from_the_model(tiny_clip: str) -> None:
+    tower = VisionTower(load_clip(tiny_clip, None).visual, [1])
+    assert (tower.image_size, tower.grid_size, tower.width, tower.embed_dim) == (48, (3, 3), 64, 24)
+
+
+def test_frozen_and_never_in_training_mode(tiny_clip: str) -> None:
+    tower = VisionTower(load_clip(tiny_clip, None).visual, [1]).train()
+    assert not any(module.training for module in tower.modules())
+    assert not any(parameter.requires_grad for parameter in tower.parameters())
+    assert not tower(torch.rand(1, 3, 48, 48, requires_grad=True)).cls.requires_grad
+
+
+def test_exports_with_a_free_batch(tiny_clip: str) -> None:
+    tower = VisionTower(load_clip(tiny_clip, None).visual, [1, 3])
+    program = torch.export.export(
+        tower, (torch.rand(2, 3, 48, 48),), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+    )
+    images = torch.rand(5, 3, 48, 48)
+    for exported, eager in zip(program.module()(images).tokens, tower(images).tokens, strict=True):
+        torch.testing.assert_close(exported, eager)
+
+
+@pytest.mark.parametrize("layers", [[0], [4], []])
+def test_blocks_that_are_not_there(tiny_clip: str, layers: list[int]) -> None:
+    with pytest.raises(ValueError, match="count from 1 to 3"):
+        VisionTower(load_clip(tiny_clip, None).visual, layers)
+
+
+def test_images_of_another_size(tiny_clip: str) -> None:
+    tower = VisionTower(load_clip(tiny_clip, None).visual, [1])
+    with pytest.raises(ValueError, match=r"\(N, 3, 48, 48\).*\(1, 3, 32, 48\)"):
+        tower(torch.rand(1, 3, 32, 48))
+
+
+def test_towers_that_are_no_vision_transformer() -> None:
+    with pytest.raises(ValueError, match="ViT"):
+        VisionTower(load_clip("RN50", None).visual, [1])

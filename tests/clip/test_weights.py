@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+import logging
+import pickle
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from anomalib_clip3dad.clip import load_clip
+from anomalib_clip3dad.clip.weights import weights_hash
+
+
+@pytest.fixture
+def other_weights(tiny_clip: str) -> dict[str, torch.Tensor]:
+    """Weights of the tiny CLIP that differ from the random ones in every tensor."""
+    return {name: tensor + 0.25 for name, tensor in load_clip(tiny_clip, None).state_dict().items()}
+
+
+def test_random_weights_are_always_the_same_and_say_so(tiny_clip: str, caplog: pytest.LogCaptureFixture) -> None:
+    first = load_clip(tiny_clip, None)
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    with caplog.at_level(logging.WARNING):
+        second = load_clip(tiny_clip, None)
+    assert torch.equal(before, torch.get_rng_state())  # and nobody else's numbers change
+    assert weights_hash(first) == weights_hash(second)
+    assert "RANDOM" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt", "a.bin", "training.pt", "parallel.pt"])
+def test_local_files(tiny_clip: str, other_weights: dict[str, torch.Tensor], tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    if name == "a.safetensors":
+        save_file(other_weights, file)
+    elif name == "training.pt":
+        torch.save({"epoch": 32, "name": "run", "state_dict": other_weights}, file)
+    elif name == "parallel.pt":
+        torch.save({"state_dict": {f"module.{key}": value for key, value in other_weights.items()}}, file)
+    else:
+        torch.save(other_weights, file)
+    loaded = load_clip(tiny_clip, str(file)).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in other_weights.items())
+
+
+def test_never_unpickles(tiny_clip: str, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (marker,)
+
+    (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
+    torch.save({"state_dict": Bomb()}, tmp_path / "zipped.pt")
+    for name in ("bomb.pt", "zipped.pt"):
+        with pytest.raises(ValueError, match=f"{name} holds no weights that can be read safely"):
+            load_clip(tiny_clip, str(tmp_path / name))
+    assert not marker.exists()
+
+
+def test_truncated_file(tiny_clip: str, other_weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    for name in ("cut.safetensors", "cut.pt"):
+        file = tmp_path / name
+        save_file(other_weights, file) if name.endswith("safetensors") else torch.save(other_weights, file)
+        file.write_bytes(file.read_bytes()[:-1000])
+        with pytest.raises(ValueError, match=f"{name} holds no weights"):
+            load_clip(tiny_clip, str(file))
+
+
+def test_weights_of_another_architecture(other_weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    save_file(other_weights, tmp_path / "tiny.safetensors")
+    with pytest.raises(ValueError, match=r"tiny\.safetensors does not fit clip_model='ViT-Ti-16-240'"):
+        load_clip("ViT-Ti-16-240", str(tmp_path / "tiny.safetensors"))
+
+
+def test_unknown_name_proposes_a_near_one() -> None:
+    with pytest.raises(ValueError, match="did you mean ViT-B-16-plus-240"):
+        load_clip("ViT-B-16-plus-2400", None)
+
+
+def test_neither_tag_nor_file() -> None:
+    with pytest.raises(FileNotFoundError, match=r"laion400m_e32.*pretrained=PATH"):
+        load_clip("ViT-B-16-plus-240", "laion")
+
+
+def test_unreachable_weights_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no cache
+
+    def refuse(*_: Any, **__: Any) -> None:
+        msg = "Network is unreachable"
+        raise OSError(msg)
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(ConnectionError, match=r"cannot be reached.*https://.*pretrained=PATH.*null"):
+        load_clip("ViT-B-16-plus-240", "laion400m_e32")
