@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a synthetic anomaly looks like: another picture, or the part's own look made strange."""
+
+from pathlib import Path
+
+import torch
+from anomalib.data.utils import read_image
+from anomalib.data.utils.generators import PerlinAnomalyGenerator, generate_perlin_noise
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms import v2
+
+
+class TextureSource:
+    """Draws textures.
+
+    CLIP3D-AD, section 3.3.1, pastes "randomly selected images" as DRAEM does with DTD. Without such a folder, half of
+    the textures are the image itself and half are Perlin noise, either changed by three of anomalib's random
+    augmentations (our choice: no download, and what is pasted looks unlike its surroundings).
+
+    Args:
+        folder: with texture images at any depth, or None.
+
+    Raises:
+        FileNotFoundError: If the folder holds no image.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        files = [] if folder is None else sorted(Path(folder).rglob("*"))
+        self.files = [file for file in files if file.suffix.lower() in IMG_EXTENSIONS]
+        if folder is not None and not self.files:
+            msg = f"texture_dir: no image found in {folder} (looked for {', '.join(IMG_EXTENSIONS)}); give a folder of "
+            msg += "texture images such as DTD, or leave texture_dir out to use augmented shots and noise"
+            raise FileNotFoundError(msg)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the generator draws one of its settings when it is made (anomalib 2.7.0)
+            self._augment = PerlinAnomalyGenerator().augmenters
+
+    def draw(self, image: torch.Tensor) -> torch.Tensor:
+        """Draw one texture for an image, from torch's global generator.
+
+        Args:
+            image: (3, H, W) RGB in [0, 1].
+
+        Returns:
+            (3, H, W) in [0, 1].
+        """
+        return self._augment(self._source(image).clamp(0, 1)).clamp(0, 1)
+
+    def _source(self, image: torch.Tensor) -> torch.Tensor:
+        height, width = image.shape[-2:]
+        if self.files:
+            file = self.files[int(torch.randint(len(self.files), ()))]
+            return v2.functional.resize(read_image(file, as_tensor=True), [height, width], antialias=True).to(image)
+        if torch.rand(()) < 0.5:
+            return image
+        noise = generate_perlin_noise(height, width, device=torch.device("cpu")).to(image)
+        return noise.expand(3, height, width) * 0.5 + 0.5
