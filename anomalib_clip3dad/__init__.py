@@ -1,1 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Few-shot 3D anomaly detection on RGB + organised XYZ for anomalib.
+
+Importing this package is all that anomalib needs to know its models by name.
+"""
+
+import anomalib.models
+
+from .models import Clip3dAd
+
+__all__ = ["Clip3dAd"]
+
+# `get_model("clip3d_ad")` and `list_models()` see every direct subclass of AnomalibModule. `get_model({"class_path":
+# "Clip3dAd"})`, also what benchmarks and configs use, looks the name up in anomalib.models (read in anomalib 2.7.0).
+for _model in (Clip3dAd,):
+    setattr(anomalib.models, _model.__name__, _model)

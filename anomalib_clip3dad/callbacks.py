@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lightning callbacks: what happens to a batch of RGB + XYZ before the model sees it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from anomalib.data import Batch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from .geometry import MultiViewRenderer, Views, foreground_mask, resize_organised
+from .synthesis import TextureSource, synthesise
+
+
+class AnomalySynthesis(Callback):
+    """Turns each training sample x+ into the pair x+, x-: the batch doubles, flawless first, then faulty.
+
+    CLIP3D-AD, section 3.3.1. Both of a pair share one cloud. `gt_mask` and `gt_label` become those of the synthesis.
+    The anomalies depend on the seed and the step alone.
+
+    Args:
+        texture_dir: folder of texture images (DTD); None takes augmented shots and noise.
+        opacity: least and largest opacity of the texture.
+        seed: of the anomalies; None takes the one of `seed_everything`.
+    """
+
+    def __init__(
+        self,
+        texture_dir: str | None = None,
+        opacity: tuple[float, float] = (0.2, 1.0),
+        seed: int | None = None,
+    ) -> None:
+        self.textures = TextureSource(texture_dir)
+        self.opacity = opacity
+        self.seed = seed
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        batch: Any,
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Double the batch."""
+        foreground = prepare_cloud(batch)
+        seed = torch.initial_seed() if self.seed is None else self.seed
+        with _drawing_from(seed, trainer.global_step, trainer.global_rank):
+            anomalous, mask = synthesise(batch.image, foreground, self.textures, self.opacity)
+        normal = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
+        batch.image = torch.cat([batch.image, anomalous])
+        batch.depth_map = torch.cat([batch.depth_map] * 2)
+        batch.gt_mask = torch.cat([torch.zeros_like(mask), mask])
+        batch.gt_label = torch.cat([normal, mask.any(dim=(1, 2))])
+        for paths in ("image_path", "depth_path", "mask_path"):
+            if getattr(batch, paths) is not None:
+                setattr(batch, paths, getattr(batch, paths) * 2)
+        batch.foreground = torch.cat([foreground] * 2)
+
+
+class MultiViewRendering(Callback):
+    """Renders the cloud of each sample from several sides and puts the views into the batch, as `batch.views`.
+
+    CLIP3D-AD, section 3.3.2, Eq. 1-4. Runs behind the pre-processor, on images of the model's size.
+
+    Args:
+        views: numbers of the views, from 1 to 27, as many as the model's; None takes the model's own, which its
+            `forward` and exports render in any case.
+    """
+
+    def __init__(self, views: Sequence[int] | None = None) -> None:
+        self.views = views
+
+    def _render(self, model: Any, batch: Any) -> None:
+        foreground = prepare_cloud(batch)
+        renderer = model.renderer
+        if self.views is not None:
+            renderer = MultiViewRenderer(self.views, renderer.size).to(foreground.device)
+        batch.views = renderer(batch.image.as_subclass(torch.Tensor), batch.depth_map, foreground)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Render the pairs."""
+        self._render(pl_module, batch)
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: int) -> None:  # noqa: ARG002
+        """Render the samples."""
+        self._render(pl_module, batch)
+
+    on_test_batch_start = on_validation_batch_start  # type: ignore[assignment]
+    on_predict_batch_start = on_validation_batch_start  # type: ignore[assignment]
+
+
+def batch_views(batch: Batch) -> Views | None:
+    """The views that `MultiViewRendering` put into a batch, None where it did not run."""
+    return getattr(batch, "views", None)
+
+
+def prepare_cloud(batch: Any) -> torch.Tensor:
+    """Bring the cloud to the image's size and find the part, once for all callbacks.
+
+    anomalib's own depth data sets resize the image but never the cloud (read in anomalib 2.7.0).
+
+    Args:
+        batch: with `image` (B, 3, H, W) and `depth_map` (B, 3, h, w), XYZ in metres, (0, 0, 0) = not measured.
+
+    Returns:
+        Foreground (B, H, W) bool. `batch.depth_map` is (B, 3, H, W) from here on.
+
+    Raises:
+        ValueError: If the batch holds no organised XYZ.
+    """
+    xyz = getattr(batch, "depth_map", None)
+    if xyz is None or xyz.ndim != 4 or xyz.shape[1] != 3:
+        found = "no depth_map" if xyz is None else f"a depth_map of shape {tuple(xyz.shape)}"
+        msg = f"the batch holds {found}, but organised XYZ (B, 3, H, W) in metres is needed next to the RGB image; use "
+        msg += "a data module that reads it (MVTec3DXYZ, MVTec3D, Folder3D, ADAM3D), and for one-channel depth compute "
+        msg += "XYZ with the camera's intrinsics first"
+        raise ValueError(msg)
+    size = tuple(batch.image.shape[-2:])
+    foreground = getattr(batch, "foreground", None)
+    if foreground is None or tuple(foreground.shape[-2:]) != size:
+        batch.depth_map = resize_organised(xyz, size)
+        foreground = foreground_mask(batch.depth_map)
+        batch.foreground = foreground
+    return foreground
+
+
+@contextmanager
+def _drawing_from(*seeds: int) -> Iterator[None]:
+    """Seed torch's generator for a while, and put it back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        mixed = 0
+        for seed in seeds:
+            mixed = (mixed * 1_000_003 + seed) % 2**63
+        torch.manual_seed(mixed)
+        yield

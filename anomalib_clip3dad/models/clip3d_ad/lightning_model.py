@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CLIP3D-AD as an anomalib model: wiring between data, callbacks, losses, optimiser, metrics and checkpoints."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import open_clip
+import torch
+from anomalib import LearningType
+from anomalib.data import InferenceBatch
+from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator
+from anomalib.models.components import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from lightning.pytorch import Callback
+from torch import nn
+from torchvision.transforms.v2 import InterpolationMode, Resize
+
+from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, batch_views
+from anomalib_clip3dad.clip import VisionTower, embed_prompts, load_clip, prompt_ensemble
+from anomalib_clip3dad.geometry import DEFAULT_VIEWS, MultiViewRenderer, foreground_mask, resize_organised
+from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
+from anomalib_clip3dad.visualization import DepthVisualizer
+
+from .loss import bidirectional_contrastive_loss, segmentation_loss
+from .torch_model import Adapted, Clip3dAdModel
+
+logger = logging.getLogger(__name__)
+
+CallbackT = TypeVar("CallbackT", bound=Callback)
+
+
+class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
+    """CLIP3D-AD: few-shot 3D anomaly detection with CLIP and multi-view images.
+
+    Zuo et al., "CLIP3D-AD: Extending CLIP for 3D Few-Shot Anomaly Detection with Multi-View Images Generation",
+    arXiv 2406.18941. Needs batches with RGB `image` and organised XYZ `depth_map` (metres, camera frame, (0, 0, 0) =
+    not measured), from `MVTec3DXYZ`, `Toy3D` or anomalib's own depth data modules.
+
+    Args:
+        clip_model: open_clip architecture with a plain vision transformer (section 4.1.3).
+        pretrained: tag of its weights, path of a local weights file, or None for random weights, whose scores mean
+            nothing.
+        class_name: what the part is called in the prompts; None takes the data module's category.
+        prompts: a prompt set's name (`anomalib_clip3dad.clip.PROMPT_SETS`) or a list of templates (section 4.5).
+        layers: blocks of the vision tower whose patch tokens are decoded, from 1 (L, Table 6).
+        views: numbers of the rendered views, from 1 to 27 (Table 7); an empty list for none (Table 5).
+        align_views: sample the views' tokens at P_2D; our choice, the paper computes P_2D and does not say for what.
+        adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
+        decoder_depth: transformer blocks of the decoder; our choice.
+        max_steps: optimiser steps where the trainer is given no limit (`max_steps`, `max_epochs`, `max_time`); our
+            choice.
+        pre_processor: see `AnomalibModule`; the default only resizes, CLIP's mean and deviation are in the model.
+        post_processor: see `AnomalibModule`.
+        evaluator: see `AnomalibModule`; the default: image AUROC and AUPR, pixel AUROC and AUPRO, all on raw scores.
+        visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map.
+    """
+
+    def __init__(
+        self,
+        clip_model: str = "ViT-B-16-plus-240",
+        pretrained: str | None = "laion400m_e32",
+        class_name: str | None = None,
+        prompts: str | list[str] = "cpe",
+        layers: Sequence[int] = (6, 9, 12),
+        views: Sequence[int] = DEFAULT_VIEWS,
+        align_views: bool = True,
+        adapter_ratio: float = 0.2,
+        decoder_depth: int = 2,
+        max_steps: int = 200,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        prompt_ensemble(prompts)  # a wrong name should not wait for seconds of loading
+        clip = load_clip(clip_model, pretrained)
+        self._image_size = clip.visual.image_size  # the default pre-processor, made by super().__init__, needs it
+        super().__init__(pre_processor, post_processor, evaluator, visualizer)
+        self.class_name = class_name
+        self.prompts = prompts
+        self.views = tuple(views)
+        self.max_steps = max_steps
+        tower = VisionTower(clip.visual, [*layers, *([len(clip.visual.transformer.resblocks)] if views else [])])
+        self.model: Clip3dAdModel = Clip3dAdModel(tower, len(self.views), align_views, adapter_ratio, decoder_depth)
+        # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and setup() lets it go.
+        self._embed: Callable[..., torch.Tensor] | None = partial(
+            embed_prompts, clip, open_clip.get_tokenizer(clip_model)
+        )
+        if self.views:
+            self.renderer = MultiViewRenderer(self.views, tower.image_size)
+
+    # ------------------------------------------------------------------ what anomalib asks
+    @property
+    def learning_type(self) -> LearningType:
+        """One-class: anomalib would not train what calls itself few-shot (read in anomalib 2.7.0, `Engine.train`)."""
+        return LearningType.ONE_CLASS
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """No validation before training: there is nothing to check it with."""
+        return {"num_sanity_val_steps": 0}
+
+    def configure_pre_processor(self, image_size: tuple[int, int] | None = None) -> PreProcessor:  # type: ignore[override]
+        """Resize to CLIP's input as CLIP's own preprocessing does (bicubic).
+
+        Raises:
+            ValueError: If another size than CLIP's is asked.
+        """
+        if image_size not in {None, self._image_size}:
+            msg = f"image_size={image_size}: this CLIP reads {self._image_size}; other sizes need another clip_model"
+            raise ValueError(msg)
+        return PreProcessor(Resize(self._image_size, interpolation=InterpolationMode.BICUBIC, antialias=True))
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """The four metrics of the paper (section 4.1.2)."""
+        image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
+        return Evaluator(
+            test_metrics=[
+                AUROC(fields=image, prefix="image_"),
+                AUPR(fields=image, prefix="image_"),
+                AUROC(fields=pixel, prefix="pixel_", strict=False),
+                AUPRO(fields=pixel, prefix="pixel_", strict=False, fpr_limit=0.3),
+            ]
+        )
+
+    @classmethod
+    def configure_visualizer(cls) -> DepthVisualizer:
+        """Pictures with the depth beside the image."""
+        return DepthVisualizer()
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Put synthesis and rendering around the pre-processor; those given to the trainer replace the model's own.
+
+        The evaluator comes before the post-processor, which clips scores to [0, 1] and so ties the largest. Metrics
+        that need the post-processor's labels (F1) keep anomalib's order.
+        """
+        given = self.trainer.callbacks  # type: ignore[attr-defined]
+
+        def one(kind: type[CallbackT]) -> CallbackT:
+            return next((callback for callback in given if isinstance(callback, kind)), None) or kind()
+
+        rendering = [one(MultiViewRendering)] if self.views else []
+        metrics: Iterable[Any] = self.evaluator.test_metrics if isinstance(self.evaluator, Evaluator) else []
+        needs_labels = any({"pred_label", "pred_mask"} & set(metric.fields) for metric in metrics)
+        behind = [self.post_processor, self.evaluator] if needs_labels else [self.evaluator, self.post_processor]
+        order = [one(AnomalySynthesis), self.pre_processor, *rendering, *behind, self.visualizer]
+        return [callback for callback in order if isinstance(callback, Callback)]
+
+    # ------------------------------------------------------------------ steps
+    def setup(self, stage: str) -> None:
+        """Embed the prompts, and limit a training that nobody limited."""
+        if self._embed is not None:
+            category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
+            self.set_class(self.class_name or (category or "object").replace("_", " "))
+        # Lightning 2.6 turns "no limit given" into 1000 epochs before it calls setup().
+        if stage == "fit" and self.trainer.max_steps == -1 and self.trainer.max_epochs == 1000:
+            self.trainer.fit_loop.epoch_loop.max_steps = self.max_steps
+            logger.info("No limit given to the trainer: training stops after max_steps=%d steps.", self.max_steps)
+
+    def set_class(self, class_name: str) -> None:
+        """Embed the prompts of a class and let the text tower go.
+
+        Args:
+            class_name: what the part is called, "cable gland".
+
+        Raises:
+            RuntimeError: If the text tower is gone, since a class was set or a checkpoint loaded before.
+        """
+        if self._embed is None:
+            msg = f"the model speaks of {self.class_name!r} already; make a new one for another class"
+            raise RuntimeError(msg)
+        self.class_name = class_name
+        self.model.text.copy_(self._embed(*prompt_ensemble(self.prompts, class_name)))
+        self._embed = None
+        logger.info("Prompts speak of a %r.", class_name)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what the prompts speak of."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["class_name"] = self.class_name
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the checkpoint's prompts, whose embeddings are among its weights."""
+        super().on_load_checkpoint(checkpoint)
+        self.class_name, self._embed = checkpoint["class_name"], None
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
+        """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
+        adapted = self.model(batch.image, batch_views(batch))
+        assert isinstance(adapted, Adapted)  # noqa: S101
+        normal, anomalous = adapted.image.chunk(2)
+        contrastive = bidirectional_contrastive_loss(normal, anomalous, adapted.text[:1], adapted.text[1:])
+        segmentation = segmentation_loss(adapted.anomaly_map, batch.gt_mask)
+        loss = segmentation + contrastive
+        self.log_dict(
+            {"train_loss": loss, "train_loss_seg": segmentation, "train_loss_con": contrastive},
+            prog_bar=True,
+            batch_size=len(normal),
+        )
+        return loss
+
+    def validation_step(self, batch: Any, *_: Any) -> Any:
+        """Score a batch."""
+        prediction = self.model(batch.image, batch_views(batch))
+        return batch.update(pred_score=prediction.pred_score, anomaly_map=prediction.anomaly_map)
+
+    test_step = validation_step  # type: ignore[assignment]
+    predict_step = validation_step  # type: ignore[assignment]
+
+    def forward(self, image: torch.Tensor, xyz: torch.Tensor) -> InferenceBatch:
+        """Everything from a picture and its cloud to the answer, as an exported model does it.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1].
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
+
+        Returns:
+            Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold).
+        """
+        image = self.pre_processor(image) if self.pre_processor else image
+        views = None
+        if self.views:
+            xyz = resize_organised(xyz, tuple(image.shape[-2:]))
+            views = self.renderer(image, xyz, foreground_mask(xyz))
+        prediction = self.model(image, views)
+        return self.post_processor(prediction) if self.post_processor else prediction
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with a learning rate for each part (section 4.1.3)."""
+        rates: list[tuple[float, list[nn.Module]]] = [
+            (1e-5, [self.model.classification_text_adapter]),
+            (5e-5, [self.model.segmentation_text_adapter]),
+            (5e-4, [self.model.image_adapter, self.model.decoder]),
+            (1e-4, [self.model.global_fusion, self.model.local_fusion] if self.views else []),
+        ]
+        groups = [
+            {"params": [p for part in parts for p in part.parameters()], "lr": rate} for rate, parts in rates if parts
+        ]
+        return torch.optim.Adam(groups)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two losses: image against text, and map against mask."""
+
+import torch
+from torch.nn import functional
+
+
+def bidirectional_contrastive_loss(
+    image_normal: torch.Tensor,
+    image_anomalous: torch.Tensor,
+    text_normal: torch.Tensor,
+    text_anomalous: torch.Tensor,
+    temperature: float = 1.0,
+) -> torch.Tensor:
+    """Pull each image to the text of its own state and each text to the image of its own state.
+
+    CLIP3D-AD, Eq. 11-13: (L_i2t + L_t2i) / 2, averaged over the pairs.
+
+    Args:
+        image_normal: I+, (B, C) or (1, C); lengths do not matter.
+        image_anomalous: I-, the synthetic anomalies on the same parts.
+        text_normal: T+, (B, C) or (1, C).
+        text_anomalous: T-.
+        temperature: divides the cosine similarities; the paper has none.
+
+    Returns:
+        Scalar, 0 at best.
+
+    >>> normal, anomalous = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> round(bidirectional_contrastive_loss(normal, anomalous, normal, anomalous).item(), 4)  # 2 log(1 + 1/e)
+    0.6265
+    """
+
+    def similarity(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return functional.cosine_similarity(image, text, dim=-1) / temperature
+
+    right = similarity(image_normal, text_normal), similarity(image_anomalous, text_anomalous)
+    wrong = similarity(image_normal, text_anomalous), similarity(image_anomalous, text_normal)
+    # -log e^a / (e^a + e^b) = softplus(b - a). From an image, the other text is wrong (Eq. 11); from a text, the other
+    # image is (Eq. 12), so that the two wrong similarities change places.
+    image_to_text = functional.softplus(wrong[0] - right[0]) + functional.softplus(wrong[1] - right[1])
+    text_to_image = functional.softplus(wrong[1] - right[0]) + functional.softplus(wrong[0] - right[1])
+    return ((image_to_text + text_to_image) / 2).mean()
+
+
+def segmentation_loss(anomaly_map: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy between S_map and the mask (CLIP3D-AD, Eq. 14), mean over all pixels.
+
+    Args:
+        anomaly_map: (B, H, W), probabilities in [0, 1].
+        mask: (B, H, W), true or 1 where the anomaly is; empty for flawless images.
+
+    Returns:
+        Scalar.
+    """
+    # The map is a softmax enlarged bilinearly, so there are no logits to use; autocast refuses probabilities.
+    with torch.autocast(anomaly_map.device.type, enabled=False):
+        return functional.binary_cross_entropy(anomaly_map.float(), mask.float())

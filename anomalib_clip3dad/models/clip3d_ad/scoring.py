@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Map and score from image-text similarity."""
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch.nn import functional
+
+
+def similarity_map(
+    features: torch.Tensor, text: torch.Tensor, grid: tuple[int, int], size: Sequence[int], temperature: float = 0.07
+) -> torch.Tensor:
+    """Compare each patch with both texts.
+
+    CLIP3D-AD, Eq. 9 and 10: M_sim = F' T_s'^T / gamma, S_map = the anomalous channel of its softmax, enlarged.
+
+    Args:
+        features: F, (B, N_p, C), row by row.
+        text: T_s, (2, C): flawless, faulty.
+        grid: rows and columns of patches, N_p = rows x columns.
+        size: height and width of the map.
+        temperature: gamma.
+
+    Returns:
+        S_map, (B, height, width) in [0, 1], larger = more anomalous.
+    """
+    similarities = functional.normalize(features, dim=-1) @ functional.normalize(text, dim=-1).T / temperature
+    anomalous = rearrange(similarities.softmax(dim=-1)[..., 1], "b (h w) -> b 1 h w", h=grid[0])
+    return functional.interpolate(anomalous, size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def anomaly_score(
+    image: torch.Tensor, text: torch.Tensor, anomaly_map: torch.Tensor, temperature: float = 0.07
+) -> torch.Tensor:
+    """Score images: how faulty the whole looks, plus the worst pixel.
+
+    CLIP3D-AD, Eq. 16-18: S- / (S- + S+) + max S_map. S- and S+ are a softmax, so their sum is 1.
+
+    Args:
+        image: I, (B, C).
+        text: T_c, (2, C): flawless, faulty.
+        anomaly_map: S_map, (B, H, W) in [0, 1].
+        temperature: tau.
+
+    Returns:
+        (B,) in [0, 2], larger = more anomalous.
+
+    >>> anomaly_score(torch.tensor([[0.0, 1.0]]), torch.eye(2), torch.full((1, 2, 2), 0.25)).item()
+    1.2499994039535522
+    """
+    similarities = functional.normalize(image, dim=-1) @ functional.normalize(text, dim=-1).T / temperature
+    return similarities.softmax(dim=-1)[..., 1] + anomaly_map.amax(dim=(-2, -1))

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panels: image, depth, mask and heat map side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.data import DepthBatch, DepthItem
+from anomalib.visualization import ImageVisualizer, visualize_image_item
+from anomalib.visualization.image.functional import add_text_to_image, apply_colormap
+from PIL import Image
+
+from anomalib_clip3dad.geometry import foreground_mask, validity_mask
+
+
+def depth_picture(xyz: torch.Tensor) -> Image.Image:
+    """Colour the depth of a cloud.
+
+    Args:
+        xyz: (3, H, W) organised XYZ in metres, camera frame; (0, 0, 0) = not measured.
+
+    Returns:
+        RGB picture, H x W. Colours span the part (near is warm, far is cold), unmeasured pixels are black.
+    """
+    valid = validity_mask(xyz[None])[0].cpu().numpy()
+    if not valid.any():
+        return Image.new("RGB", (xyz.shape[2], xyz.shape[1]))
+    part = foreground_mask(xyz[None])[0].cpu().numpy()
+    depth = xyz[2].cpu().numpy()
+    near, far = np.percentile(depth[part if part.any() else valid], (1, 99))
+    warmth = np.clip((far - depth) / max(far - near, 1e-6), 0, 1)
+    coloured = np.asarray(apply_colormap(Image.fromarray((255 * warmth).astype(np.uint8))))
+    return Image.fromarray(np.where(valid[..., None], coloured, 0).astype(np.uint8))
+
+
+class DepthVisualizer(ImageVisualizer):
+    """anomalib's panel with the depth beside the image.
+
+    Pictures are named after the last folders of the image, without "rgb": `test/hole/000.png`. anomalib names those of
+    3D data `rgb/000.png`, so that defect types overwrite each other (read in anomalib 2.7.0).
+    """
+
+    def panel(self, item: DepthItem) -> Image.Image | None:
+        """Draw one sample.
+
+        Args:
+            item: with `image` or `image_path`, and any of `depth_map`, `gt_mask`, `anomaly_map`, `pred_mask`.
+
+        Returns:
+            The panel, None if there is nothing to draw.
+        """
+        drawn = visualize_image_item(
+            item,  # type: ignore[arg-type]  # it draws whatever has these fields (anomalib 2.7.0)
+            self.fields,
+            self.overlay_fields,
+            self.field_size,
+            self.fields_config,
+            self.overlay_fields_config,
+            self.text_config,
+        )
+        if drawn is None or item.depth_map is None or item.depth_map.ndim != 3:
+            return drawn
+        tile = depth_picture(item.depth_map).resize(self.field_size, Image.Resampling.NEAREST)
+        text = {key: value for key, value in self.text_config.items() if key != "enable"}
+        if self.text_config["enable"]:
+            tile = add_text_to_image(tile, "Depth", **text)
+        first = self.field_size[0]
+        panel = Image.new("RGB", (drawn.width + first, drawn.height))
+        panel.paste(drawn.crop((0, 0, first, drawn.height)), (0, 0))
+        panel.paste(tile, (first, 0))
+        panel.paste(drawn.crop((first, 0, drawn.width, drawn.height)), (2 * first, 0))
+        return panel
+
+    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: DepthBatch, *_: int) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Draw and save the samples of a batch."""
+        folder = Path(self.output_dir or Path(trainer.default_root_dir) / "images")
+        for item in batch:
+            panel = self.panel(item)
+            if panel is not None:
+                file = folder / picture_name(item.image_path or "image.png")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                panel.save(file)
+
+    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: DepthBatch, *_: int) -> None:  # type: ignore[override]
+        """Draw and save the samples of a batch."""
+        self.on_test_batch_end(trainer, pl_module, outputs, batch)
+
+
+def picture_name(image_path: str | Path) -> Path:
+    """Where the picture of an image goes, below the folder of pictures.
+
+    >>> picture_name("/data/mvtec_3d/tire/test/hole/rgb/000.png").as_posix()
+    'test/hole/000.png'
+    """
+    return Path(*[part for part in Path(image_path).absolute().parts[1:] if part != "rgb"][-3:])

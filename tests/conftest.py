@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests share: a tiny CLIP, a tiny part, tiny folders."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from anomalib.data import DepthBatch
+from open_clip import factory
+
+TINY = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 48, "layers": 3, "width": 64, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A CLIP of 48 px, 3 x 3 patches and 3 blocks, D = 64, C = 24, known to open_clip by name."""
+    file = tmp_path_factory.mktemp("clip") / "ViT-test-tiny.json"
+    file.write_text(json.dumps(TINY))
+    open_clip.add_model_config(file)
+    yield "ViT-test-tiny"
+    factory._MODEL_CONFIG_PATHS.remove(file)
+    factory._rescan_model_configs()
+
+
+@pytest.fixture(autouse=True)
+def _seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each test draws the same numbers and writes its results where nobody minds."""
+    torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+
+
+def bumpy_part(height: int = 48, width: int = 48, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture (3, H, W) in [0, 1] and a cloud (3, H, W) in metres: a bump of 30 mm on a tilted plane at 0.5 m."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    u, v = (columns - (width - 1) / 2) / width, (rows - (height - 1) / 2) / height
+    shift = 0.1 * (torch.rand(2, generator=generator) - 0.5)
+    distance = ((u - shift[0]) ** 2 + (v - shift[1]) ** 2).sqrt()
+    depth = 0.5 + 0.05 * u - 0.03 * v - 0.03 * (1 - (distance / 0.3) ** 2).clamp(min=0).sqrt()
+    xyz = torch.stack([u * depth * 0.4, v * depth * 0.4, depth])
+    xyz[:, torch.rand(height, width, generator=generator) < 0.02] = 0
+    return torch.rand(3, height, width, generator=generator), xyz
+
+
+def depth_batch(size: int = 2, height: int = 48, width: int = 48) -> DepthBatch:
+    """Different flawless parts, as a data loader would give them."""
+    parts = [bumpy_part(height, width, seed) for seed in range(size)]
+    return DepthBatch(
+        image=torch.stack([image for image, _ in parts]),
+        depth_map=torch.stack([xyz for _, xyz in parts]),
+        gt_mask=torch.zeros(size, height, width, dtype=torch.bool),
+        gt_label=torch.zeros(size, dtype=torch.bool),
+        image_path=[f"root/test/good/rgb/{i:03d}.png" for i in range(size)],
+    )

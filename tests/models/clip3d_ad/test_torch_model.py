@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from anomalib_clip3dad.clip import VisionTower, load_clip
+from anomalib_clip3dad.geometry import MultiViewRenderer, Views, foreground_mask
+from anomalib_clip3dad.models.clip3d_ad.fusion import align_tokens
+from anomalib_clip3dad.models.clip3d_ad.torch_model import Clip3dAdModel
+from tests.conftest import depth_batch
+
+VIEWS = (5, 9, 27)
+
+
+def make(clip_name: str, views: int = 3, align_views: bool = True, trained: bool = True) -> Clip3dAdModel:
+    """A model with layers 1 and 3; `trained` draws every parameter anew, so that no branch is silent."""
+    clip = load_clip(clip_name, None)
+    model = Clip3dAdModel(VisionTower(clip.visual, [1, 3] + [3] * bool(views)), views, align_views)
+    torch.manual_seed(1)
+    model.text.copy_(functional.normalize(torch.randn(2, 24), dim=-1))
+    if trained:
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+def sample(size: int = 3) -> tuple[torch.Tensor, Views]:
+    batch = depth_batch(size)
+    views = MultiViewRenderer(VIEWS, 48)(batch.image, batch.depth_map, foreground_mask(batch.depth_map))
+    return batch.image.as_subclass(torch.Tensor), views
+
+
+@torch.no_grad()
+def test_forward_step_by_step(tiny_clip: str) -> None:
+    """Figure 2 written out for one sample: adapters, decoder and fusion added, map and score from similarities."""
+    model, (image, views) = make(tiny_clip), sample(1)
+    tower = model.tower
+    cls, (coarse, fine, _) = tower(image)
+    view_cls, (*_, view_tokens) = tower(views.images[0])
+    aligned, seen = align_tokens(view_tokens[None], views.positions, views.visible, (3, 3))
+    i = model.image_adapter(cls) + model.global_fusion(view_cls[None])
+    f = model.decoder([coarse, fine]) + model.local_fusion(aligned, seen)
+    t_c, t_s = model.classification_text_adapter(model.text), model.segmentation_text_adapter(model.text)
+    patches = torch.stack([functional.cosine_similarity(f[0], t[None]) / 0.07 for t in t_s], -1).softmax(-1)[:, 1]
+    s_map = functional.interpolate(patches.reshape(1, 1, 3, 3), (48, 48), mode="bilinear")[0]
+    s = torch.stack([functional.cosine_similarity(i[0], t, dim=0) / 0.07 for t in t_c]).softmax(0)
+    prediction = model(image, views)
+    torch.testing.assert_close(prediction.anomaly_map, s_map)
+    torch.testing.assert_close(prediction.pred_score, s[1] + s_map.max()[None])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("align_views", [True, False])
+def test_a_batch_of_three_equals_three_batches(tiny_clip: str, align_views: bool) -> None:
+    model, (image, views) = make(tiny_clip, align_views=align_views), sample(3)
+    assert len({views.visible[i].sum().item() for i in range(3)}) == 3  # the masks do differ
+    together = model(image, views)
+    for i in range(3):
+        alone = model(image[i : i + 1], Views(*(part[i : i + 1] for part in views)))
+        torch.testing.assert_close(alone.pred_score[0], together.pred_score[i], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone.anomaly_map[0], together.anomaly_map[i], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_same_input_same_bits(tiny_clip: str) -> None:
+    model, (image, views) = make(tiny_clip), sample(2)
+    first, second = model(image, views), model(image, views)
+    assert torch.equal(first.pred_score, second.pred_score)
+    assert torch.equal(first.anomaly_map, second.anomaly_map)
+
+
+@torch.no_grad()
+def test_untrained_is_frozen_clip_whatever_the_views(tiny_clip: str) -> None:
+    clip = load_clip(tiny_clip, None)
+    model, (image, views) = make(tiny_clip, trained=False), sample(2)
+    normalised = (image - model.tower.mean) / model.tower.std
+    similarity = functional.normalize(clip.encode_image(normalised), dim=-1) @ model.text.T / 0.07
+    prediction = model(image, views)
+    score = prediction.pred_score - prediction.anomaly_map.amax((1, 2))
+    torch.testing.assert_close(score, similarity.softmax(-1)[:, 1], atol=1e-5, rtol=0)
+    without = make(tiny_clip, views=0, trained=False)(image)
+    torch.testing.assert_close(prediction.anomaly_map, without.anomaly_map)
+
+
+@torch.no_grad()
+def test_the_views_count_when_trained(tiny_clip: str) -> None:
+    model, (image, views) = make(tiny_clip), sample(2)
+    other = views._replace(images=1 - views.images)
+    assert (model(image, views).pred_score - model(image, other).pred_score).abs().min() > 1e-4
+    assert (model(image, views).anomaly_map - model(image, other).anomaly_map).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_aligned_and_unaligned_differ(tiny_clip: str) -> None:
+    image, views = sample(2)
+    maps = [make(tiny_clip, align_views=align)(image, views).anomaly_map for align in (True, False)]
+    assert not torch.allclose(*maps)
+
+
+def test_gradient_reaches_all_that_is_trained_and_nothing_frozen(tiny_clip: str) -> None:
+    model, (image, views) = make(tiny_clip).train(), sample(2)
+    adapted = model(image, views)
+    (adapted.image.square().sum() + adapted.text.square().sum() + adapted.anomaly_map.square().sum()).backward()
+    for name, parameter in model.named_parameters():
+        if name.startswith("tower."):
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_wrong_number_of_views(tiny_clip: str) -> None:
+    model, (image, views) = make(tiny_clip, views=5), sample(1)
+    with pytest.raises(ValueError, match=r"made for 5 views.*got 3"):
+        model(image, views)
+    with pytest.raises(ValueError, match=r"made for 5 views.*got 0"):
+        model(image)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
+import pytest
+import torch
+from anomalib.data import DepthBatch, ImageBatch
+
+from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, batch_views, prepare_cloud
+from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resize_organised
+from tests.conftest import depth_batch
+
+
+def step(number: int = 0, rank: int = 0) -> SimpleNamespace:
+    """All that the callbacks ask of a trainer."""
+    return SimpleNamespace(global_step=number, global_rank=rank)
+
+
+def model(views: tuple[int, ...] = (5, 9)) -> SimpleNamespace:
+    return SimpleNamespace(renderer=MultiViewRenderer(views, 48))
+
+
+def synthesised(seed: int | None = 0, number: int = 0) -> DepthBatch:
+    batch = depth_batch()
+    AnomalySynthesis(seed=seed).on_train_batch_start(step(number), None, batch, 0)
+    return batch
+
+
+def test_batch_becomes_pairs() -> None:
+    before, batch = depth_batch(), synthesised()
+    assert torch.equal(batch.image[:2], before.image)
+    for half in (batch.depth_map[:2], batch.depth_map[2:]):
+        assert torch.equal(half, before.depth_map)
+    assert not batch.gt_mask[:2].any()
+    assert batch.gt_label.tolist() == [False, False, True, True]
+    changed = (batch.image[2:] != before.image).any(dim=1)
+    assert not (changed & ~batch.gt_mask[2:]).any()
+    assert not (batch.gt_mask[2:] & ~foreground_mask(before.depth_map)).any()
+    assert len(batch.image_path) == 4
+    assert batch.batch_size == 4
+
+
+def test_anomalies_depend_on_seed_and_step_alone() -> None:
+    torch.manual_seed(5)
+    first = synthesised(seed=1).image
+    torch.manual_seed(6)
+    state = torch.get_rng_state()
+    assert torch.equal(synthesised(seed=1).image, first)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(synthesised(seed=2).image, first)
+    assert not torch.equal(synthesised(seed=1, number=1).image, first)
+
+
+def test_without_a_seed_that_of_seed_everything_counts() -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(synthesised(seed=None).image)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_views_are_the_renderers() -> None:
+    batch = depth_batch()
+    MultiViewRendering().on_test_batch_start(step(), model(), batch, 0)
+    expected = MultiViewRenderer((5, 9), 48)(batch.image, batch.depth_map, foreground_mask(batch.depth_map))
+    views = batch_views(batch)
+    assert views is not None
+    assert all(torch.equal(a, b) for a, b in zip(views, expected, strict=True))
+
+
+def test_own_views_replace_the_models() -> None:
+    own, models = depth_batch(), depth_batch()
+    MultiViewRendering(views=[14, 19]).on_test_batch_start(step(), model((5, 9)), own, 0)
+    MultiViewRendering().on_test_batch_start(step(), model((14, 19)), models, 0)
+    assert torch.equal(batch_views(own).images, batch_views(models).images)
+
+
+def test_anomalies_show_in_the_views() -> None:
+    batch = synthesised()
+    MultiViewRendering().on_train_batch_start(step(), model(), batch, 0)
+    images = batch_views(batch).images
+    assert images.shape == (4, 2, 3, 48, 48)
+    assert all((images[i] != images[i + 2]).any() for i in range(2))
+
+
+def test_clouds_of_another_size_than_the_image_are_resized() -> None:
+    """anomalib's own data sets resize the image alone."""
+    batch = depth_batch(height=60, width=80)
+    xyz = batch.depth_map
+    batch.image = torch.nn.functional.interpolate(batch.image, (48, 48))
+    foreground = prepare_cloud(batch)
+    assert foreground.shape == (2, 48, 48)
+    assert torch.equal(batch.depth_map, resize_organised(xyz, (48, 48)))
+
+
+def test_the_part_is_found_again_after_a_resize() -> None:
+    batch = depth_batch()
+    assert prepare_cloud(batch) is prepare_cloud(batch)
+    batch.image = torch.rand(2, 3, 24, 24)
+    assert prepare_cloud(batch).shape == (2, 24, 24)
+
+
+@pytest.mark.parametrize("channels", [0, 1])
+def test_without_xyz_the_error_says_what_to_do(channels: int) -> None:
+    image = torch.rand(2, 3, 48, 48)
+    batch = DepthBatch(image=image, depth_map=torch.rand(2, 1, 48, 48)) if channels else ImageBatch(image=image)
+    for callback in (AnomalySynthesis(), MultiViewRendering()):
+        with pytest.raises(ValueError, match=r"organised XYZ \(B, 3, H, W\).*intrinsics"):
+            callback.on_train_batch_start(step(), model(), batch, 0)
