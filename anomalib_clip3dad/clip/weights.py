@@ -99,10 +99,8 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(clip_model, pretrained)))
     except Exception as error:
         url = open_clip.get_pretrained_url(clip_model, pretrained) or "the Hugging Face hub"
-        msg = (
-            f"pretrained={pretrained!r}: the weights of {clip_model} cannot be reached ({error}). On a machine with a "
-        )
-        msg += f"network they come from {url}; copy that file here and give pretrained=PATH, or give pretrained=None "
+        msg = f"pretrained={pretrained!r}: the weights of {clip_model} cannot be reached ({error}). On a machine with "
+        msg += f"a network they come from {url}; copy that file here and give pretrained=PATH, or give pretrained=None "
         msg += "(null) for random weights"
         raise ConnectionError(msg) from error
 
