@@ -11,6 +11,9 @@ import torch
 from anomalib.data import DepthBatch
 from open_clip import factory
 
+# The tests' tensors are tiny: threads would only wait for each other.
+torch.set_num_threads(1)
+
 TINY = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 48, "layers": 3, "width": 64, "patch_size": 16},

@@ -21,15 +21,20 @@ def depth_picture(xyz: torch.Tensor) -> Image.Image:
         xyz: (3, H, W) organised XYZ in metres, camera frame; (0, 0, 0) = not measured.
 
     Returns:
-        RGB picture, H x W. Colours span the part (near is warm, far is cold), unmeasured pixels are black.
+        RGB picture, H x W. Colours span the part, near is warm and far is cold; a background plane is subtracted, or its
+        tilt would hide the part's shape. Unmeasured pixels are black.
     """
     valid = validity_mask(xyz[None])[0].cpu().numpy()
     if not valid.any():
         return Image.new("RGB", (xyz.shape[2], xyz.shape[1]))
     part = foreground_mask(xyz[None])[0].cpu().numpy()
-    depth = xyz[2].cpu().numpy()
-    near, far = np.percentile(depth[part if part.any() else valid], (1, 99))
-    warmth = np.clip((far - depth) / max(far - near, 1e-6), 0, 1)
+    x, y, z = xyz.double().cpu().numpy()
+    plane = np.stack([x, y, np.ones_like(x)], axis=-1)
+    background = valid & ~part
+    if background.any():
+        z = z - plane @ np.linalg.lstsq(plane[background], z[background])[0]
+    near, far = np.percentile(z[part if part.any() else valid], (1, 99))
+    warmth = np.clip((far - z) / max(far - near, 1e-6), 0, 1)
     coloured = np.asarray(apply_colormap(Image.fromarray((255 * warmth).astype(np.uint8))))
     return Image.fromarray(np.where(valid[..., None], coloured, 0).astype(np.uint8))
 

@@ -222,7 +222,9 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         Returns:
             Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold).
         """
-        image = self.pre_processor(image) if self.pre_processor else image
+        # not `self.pre_processor(image)`, which resizes without antialiasing, unlike the steps (read in anomalib 2.7.0)
+        transform = getattr(self.pre_processor, "transform", None)
+        image = transform(image) if transform else image
         views = None
         if self.views:
             xyz = resize_organised(xyz, tuple(image.shape[-2:]))

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model in anomalib's Engine, on loaders of depth items such as any of its data modules gives."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from anomalib.data import DepthBatch, DepthItem
+from anomalib.engine import Engine
+from anomalib.metrics import AUROC, Evaluator, F1Score
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+
+from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering
+from anomalib_clip3dad.clip import load_clip
+from anomalib_clip3dad.models import Clip3dAd
+from tests.conftest import bumpy_part
+
+SIZE = (60, 80)
+
+
+def loader(anomalous: bool = False, batch_size: int = 2) -> DataLoader:
+    """Four parts; with `anomalous` the last two have a black patch."""
+    items = []
+    for i in range(4):
+        image, xyz = bumpy_part(*SIZE, seed=i)
+        mask = torch.zeros(SIZE, dtype=torch.bool)
+        if anomalous and i >= 2:
+            mask[25:35, 35:45] = True
+        items.append(
+            DepthItem(
+                image=image * ~mask,
+                depth_map=xyz,
+                gt_mask=mask,
+                gt_label=mask.any(),
+                image_path=f"root/test/kind{i}/rgb/000.png",
+            )
+        )
+    return DataLoader(items, batch_size, collate_fn=DepthBatch.collate)
+
+
+def make(clip_name: str, **arguments: Any) -> Clip3dAd:  # noqa: ANN401
+    torch.manual_seed(0)
+    defaults = {"pretrained": None, "class_name": "tire", "layers": [1, 3], "views": [5, 9], "visualizer": False}
+    return Clip3dAd(clip_name, **(defaults | arguments))
+
+
+def engine(**arguments: Any) -> Engine:  # noqa: ANN401
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return Engine(**(quiet | arguments))
+
+
+def scores(model: Clip3dAd) -> torch.Tensor:
+    batch = next(iter(loader(anomalous=True, batch_size=4)))
+    with torch.no_grad():
+        return model.eval()(batch.image, batch.depth_map).pred_score
+
+
+def test_trains_what_it_should_and_nothing_else(tiny_clip: str) -> None:
+    model = make(tiny_clip)
+    model.set_class("tire")
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    engine(max_steps=3).fit(model, loader(), loader())
+    for name, value in model.model.state_dict().items():
+        frozen = name.startswith("tower.") or name == "text"
+        assert torch.equal(before[name], value) == frozen, name
+
+
+def test_one_learning_rate_for_each_part(tiny_clip: str) -> None:
+    """Section 4.1.3."""
+    model = make(tiny_clip)
+    rates = {id(p): group["lr"] for group in model.configure_optimizers().param_groups for p in group["params"]}
+    parts = {
+        "classification_text_adapter": 1e-5,
+        "segmentation_text_adapter": 5e-5,
+        "image_adapter": 5e-4,
+        "decoder": 5e-4,
+        "global_fusion": 1e-4,
+        "local_fusion": 1e-4,
+    }
+    for part, rate in parts.items():
+        assert {rates[id(p)] for p in getattr(model.model, part).parameters()} == {rate}
+    assert len(rates) == sum(p.requires_grad for p in model.parameters())
+
+
+def test_loss_falls_on_parts_seen_again_and_again(tiny_clip: str) -> None:
+    model = make(tiny_clip)
+    losses = []
+    model.log_dict = lambda values, **_: losses.append(values["train_loss"].item())  # type: ignore[method-assign]
+    engine(max_steps=60, callbacks=[AnomalySynthesis(seed=0)]).fit(model, loader(), loader())
+    assert sum(losses[-10:]) < sum(losses[:10])
+
+
+def test_same_seed_same_model(tiny_clip: str) -> None:
+    trained = []
+    for _ in range(2):
+        model = make(tiny_clip)
+        engine(max_steps=3).fit(model, loader(), loader())
+        trained.append(scores(model))
+    assert torch.equal(*trained)
+
+
+def test_tested_twice_gives_the_same_bits(tiny_clip: str) -> None:
+    model = make(tiny_clip)
+    first, second = (engine().test(model, loader(anomalous=True), verbose=False) for _ in range(2))
+    assert first == second
+    assert torch.equal(scores(model), scores(model))
+
+
+def test_default_metrics(tiny_clip: str) -> None:
+    result = engine().test(make(tiny_clip), loader(anomalous=True), verbose=False)[0]
+    assert set(result) == {"image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO"}
+    assert all(0 <= value <= 1 for value in result.values())
+
+
+class Watch(AUROC):
+    """Keeps what an evaluator sees."""
+
+    seen: list[torch.Tensor]
+
+    def update(self, batch: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        self.seen = [*getattr(self, "seen", []), batch.anomaly_map.clone()]
+        super().update(batch, *args, **kwargs)
+
+
+@pytest.mark.parametrize("with_f1", [False, True])
+def test_metrics_see_raw_maps_unless_they_need_labels(tiny_clip: str, with_f1: bool) -> None:
+    watch = Watch(fields=["pred_score", "gt_label"], prefix="image_")
+    metrics = [watch, F1Score(fields=["pred_label", "gt_label"], prefix="image_")] if with_f1 else [watch]
+    model = make(tiny_clip, evaluator=Evaluator(test_metrics=metrics))
+    trainer = engine(max_steps=2)  # a whole epoch: the validation behind it sets threshold and range
+    trainer.fit(model, loader(), loader(anomalous=True))
+    result = trainer.test(model, loader(anomalous=True), verbose=False)[0]
+    assert ("image_F1Score" in result) == with_f1
+    model.eval()
+    raw = torch.cat([model.validation_step(_rendered(model, b)).anomaly_map for b in loader(anomalous=True)])
+    assert torch.allclose(torch.cat(watch.seen), raw) == (not with_f1)
+
+
+def _rendered(model: Clip3dAd, batch: DepthBatch) -> DepthBatch:
+    model.pre_processor.on_test_batch_start(None, None, batch, 0)
+    MultiViewRendering().on_test_batch_start(None, model, batch, 0)
+    return batch
+
+
+def test_steps_and_forward_agree(tiny_clip: str) -> None:
+    """What is exported later must be what is tested."""
+    model = make(tiny_clip, post_processor=False)
+    model.set_class("tire")
+    batch = next(iter(loader(batch_size=4)))
+    with torch.no_grad():
+        forward = model.eval()(batch.image, batch.depth_map)
+        step = model.validation_step(_rendered(model, batch))
+    torch.testing.assert_close(forward.pred_score, step.pred_score)
+    torch.testing.assert_close(forward.anomaly_map, step.anomaly_map.as_subclass(torch.Tensor))
+
+
+def test_callbacks_stand_around_the_pre_processor_and_can_be_replaced(tiny_clip: str) -> None:
+    own = AnomalySynthesis(opacity=(0.5, 0.6)), MultiViewRendering(views=[14, 27])
+    for given in ((), own, own[::-1]):
+        model, trainer = make(tiny_clip), engine(max_steps=1, callbacks=list(given))
+        trainer.fit(model, loader(), loader())
+        callbacks = trainer.trainer.callbacks
+        at = [
+            next(i for i, callback in enumerate(callbacks) if isinstance(callback, kind))
+            for kind in (AnomalySynthesis, type(model.pre_processor), MultiViewRendering)
+        ]
+        assert at == sorted(at)
+        assert sum(isinstance(callback, AnomalySynthesis | MultiViewRendering) for callback in callbacks) == 2
+        assert all(callback in callbacks for callback in given)
+
+
+@pytest.mark.parametrize(("limits", "steps"), [({}, 7), ({"max_steps": 3}, 3), ({"max_epochs": 2}, 4)])
+def test_training_ends(tiny_clip: str, limits: dict[str, int], steps: int) -> None:
+    trainer = engine(**limits)
+    trainer.fit(make(tiny_clip, max_steps=7), loader(), loader())
+    assert trainer.trainer.global_step == steps
+
+
+@pytest.mark.parametrize("with_class", [True, False])
+def test_checkpoint_reloaded_gives_equal_scores(tiny_clip: str, with_class: bool) -> None:
+    model = make(tiny_clip, class_name="tire" if with_class else None)
+    trainer = engine(max_steps=2)
+    trainer.fit(model, loader(), loader(anomalous=True))
+    file = trainer.trainer.checkpoint_callback.best_model_path
+    assert torch.equal(scores(Clip3dAd.load_from_checkpoint(file)), scores(model))
+
+    other = make(tiny_clip, class_name="bagel", adapter_ratio=0.2)
+    result = engine().test(other, loader(anomalous=True), ckpt_path=file, verbose=False)
+    assert other.class_name == ("tire" if with_class else "object")
+    assert result == engine().test(model, loader(anomalous=True), verbose=False)
+
+
+def test_checkpoint_holds_no_frozen_weights(tiny_clip: str) -> None:
+    model, trainer = make(tiny_clip), engine(max_steps=1)
+    trainer.fit(model, loader(), loader())
+    content = torch.load(trainer.trainer.checkpoint_callback.best_model_path, weights_only=False)
+    assert not any("tower" in name or "transformer" in name for name in content["state_dict"])
+    assert "model.text" in content["state_dict"]
+
+
+def test_checkpoint_of_other_weights_is_refused(tiny_clip: str, tmp_path: Path) -> None:
+    trainer = engine(max_steps=1)
+    trainer.fit(make(tiny_clip), loader(), loader())
+    state = {name: value + 1 for name, value in load_clip(tiny_clip, None).state_dict().items()}
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"trained on other CLIP weights.*give the same clip_model and pretrained"):
+        Clip3dAd.load_from_checkpoint(
+            trainer.trainer.checkpoint_callback.best_model_path, pretrained=str(tmp_path / "other.safetensors")
+        )
+
+
+def test_without_views(tiny_clip: str) -> None:
+    model, trainer = make(tiny_clip, views=[]), engine(max_steps=1)
+    trainer.fit(model, loader(), loader())
+    assert not any(isinstance(callback, MultiViewRendering) for callback in trainer.trainer.callbacks)
+    assert scores(model).shape == (4,)
+
+
+def test_prompts_name_the_category_of_the_data(tiny_clip: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Data:
+        category = "cable_gland"
+
+    model = make(tiny_clip, class_name=None)
+    trainer = engine()
+    trainer.test(model, loader(), verbose=False)
+    assert model.class_name == "object"
+    model = make(tiny_clip, class_name=None)
+    model.trainer = trainer.trainer
+    model.trainer.datamodule = Data()
+    with caplog.at_level(logging.INFO):
+        model.setup("test")
+    assert model.class_name == "cable gland"
+    assert "'cable gland'" in caplog.text
+    with pytest.raises(RuntimeError, match=r"speaks of 'cable gland' already"):
+        model.set_class("tire")
+
+
+def test_other_image_sizes_than_clips_are_refused(tiny_clip: str) -> None:
+    with pytest.raises(ValueError, match=r"this CLIP reads \(48, 48\)"):
+        make(tiny_clip).configure_pre_processor((64, 64))
