@@ -102,7 +102,7 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
         msg = f"pretrained={pretrained!r}: the weights of {clip_model} cannot be reached ({error}). On a machine with "
         msg += f"a network they come from {url}; copy that file here and give pretrained=PATH, or give pretrained=None "
         msg += "(null) for random weights"
-        raise ConnectionError(msg) from error
+        raise ConnectionError(msg) from None
 
 
 def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:
@@ -114,7 +114,7 @@ def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         msg = f"pretrained: {source} holds no weights that can be read safely ({reason}); give a .safetensors file, or "
         msg += "a .pt / .bin file with a plain state dict"
-        raise ValueError(msg) from error
+        raise ValueError(msg) from None
     state = content.get("state_dict", content)  # training checkpoints of open_clip wrap it
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -129,4 +129,4 @@ def _load(model: nn.Module, state: dict[str, torch.Tensor], source: Path, clip_m
         reason = str(error).splitlines()[1].strip()
         msg = f"pretrained: {source} does not fit clip_model={clip_model!r} ({reason}); choose the architecture that "
         msg += "these weights belong to"
-        raise ValueError(msg) from error
+        raise ValueError(msg) from None

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Few-shot training data: which k normal samples, and how they are repeated during training."""
+
+import math
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import Sampler
+
+
+def choose_shots(candidates: Sequence[str], k_shot: int, shot_seed: int) -> list[str]:
+    """Draw k normal samples without replacement.
+
+    The draw depends on the sorted names and the seed alone. Draws of one seed are nested: the 1- and 2-shot draws are
+    the first 1 and 2 of the 4-shot draw, so that more shots never mean other shots.
+
+    Args:
+        candidates: Names or paths of the normal training samples, in any order.
+        k_shot: How many to draw, at least 1.
+        shot_seed: Seed of the draw.
+
+    Returns:
+        The k chosen candidates, in the order in which they were drawn.
+
+    Raises:
+        ValueError: If k is below 1, or there are fewer than k candidates.
+
+    Example:
+        >>> names = [f"{number:03d}.png" for number in range(10)]
+        >>> choose_shots(names, k_shot=4, shot_seed=0)
+        ['004.png', '001.png', '007.png', '005.png']
+        >>> choose_shots(names[::-1], k_shot=2, shot_seed=0)
+        ['004.png', '001.png']
+    """
+    if k_shot < 1:
+        msg = f"k_shot={k_shot}: at least 1 normal sample is needed; pass k_shot=None for all of them"
+        raise ValueError(msg)
+    found = sorted(set(candidates))
+    if len(found) < k_shot:
+        msg = f"k_shot={k_shot} but {_where(found)} holds {len(found)} normal samples; lower k_shot or add some there"
+        raise ValueError(msg)
+    # a generator of its own: what was drawn elsewhere before must not change the shots
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(shot_seed))
+    return [found[index] for index in order[:k_shot].tolist()]
+
+
+def find_shots(shots: Sequence[str], candidates: Sequence[str]) -> list[str]:
+    """Find the samples that the user named.
+
+    Args:
+        shots: File stems ("000") or file names ("000.png"), with or without "train/good/rgb/" in front.
+        candidates: Paths of the normal training samples.
+
+    Returns:
+        The candidates named, in the order of `shots`.
+
+    Raises:
+        ValueError: If a shot is unknown or named twice, or none is named.
+
+    Example:
+        >>> find_shots(["002", "000.png"], ["good/rgb/000.png", "good/rgb/001.png", "good/rgb/002.png"])
+        ['good/rgb/002.png', 'good/rgb/000.png']
+    """
+    known = {name: path for path in candidates for name in (Path(path).name, Path(path).stem)}
+    wanted = [shot.removeprefix("train/good/rgb/") for shot in shots]
+    if unknown := [name for name in wanted if name not in known]:
+        stems = sorted({Path(path).stem for path in candidates})
+        nearest = [f"{name!r} (nearest: {', '.join(get_close_matches(name, stems, cutoff=0.0))})" for name in unknown]
+        msg = f"shots not found in {_where(candidates)}: {'; '.join(nearest)}; correct the names in shots="
+        raise ValueError(msg)
+    found = [known[name] for name in wanted]
+    if not found or len(set(found)) < len(found):
+        msg = f"shots={list(shots)}: name at least one sample and each only once; drop shots= to use all"
+        raise ValueError(msg)
+    return found
+
+
+def samples_to_draw(trainer: Trainer | None, num_shots: int, batch_size: int) -> int:
+    """Count the samples of one training epoch over a few shots.
+
+    Args:
+        trainer: With `max_steps` set, one epoch holds all of these steps: validation and start-up cost of an epoch
+            would otherwise come after every single batch.
+        num_shots: k, the number of different samples.
+        batch_size: Samples in a batch on one device.
+
+    Returns:
+        The number of samples, a multiple of the batch size; without `max_steps` one pass over the shots.
+
+    Example:
+        >>> samples_to_draw(None, num_shots=5, batch_size=4)
+        8
+    """
+    if trainer is None or trainer.max_steps < 1:
+        return math.ceil(num_shots / batch_size) * batch_size
+    # Lightning shares a sampler's indices out among the processes, so each needs its own part (lightning 2.6)
+    return trainer.max_steps * batch_size * trainer.accumulate_grad_batches * trainer.world_size
+
+
+class KShotSampler(Sampler[int]):
+    """Draws the k shots for as many samples as asked.
+
+    The indices come in rounds, each a random permutation of the k shots, so the shots are seen equally often. Every
+    iteration starts the next epoch with another order; `set_epoch`, which Lightning calls by itself, picks one. The
+    same seed and epoch give the same order.
+
+    Args:
+        num_shots: k, the number of different samples.
+        num_samples: How many indices one epoch yields.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: If a count is below 1.
+
+    Example:
+        >>> sampler = KShotSampler(num_shots=2, num_samples=5, seed=0)
+        >>> first, second = list(sampler), list(sampler)
+        >>> sorted(first[:2]), sorted(first[2:4]), len(sampler)
+        ([0, 1], [0, 1], 5)
+    """
+
+    def __init__(self, num_shots: int, num_samples: int, seed: int = 0) -> None:
+        if num_shots < 1 or num_samples < 1:
+            msg = f"num_shots={num_shots}, num_samples={num_samples}: both must be at least 1"
+            raise ValueError(msg)
+        self.num_shots = num_shots
+        self.num_samples = num_samples
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be that of the given epoch, counted from 0."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        # mixed, not added: with seed + epoch, the second epoch of one run would be the first of the next seed's run
+        mixed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(mixed)
+        for start in range(0, self.num_samples, self.num_shots):
+            yield from torch.randperm(self.num_shots, generator=generator).tolist()[: self.num_samples - start]
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+def _where(candidates: Sequence[str]) -> str:
+    return str(Path(candidates[0]).parent) if candidates else "the training folder"

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The folder layout of MVTec 3D-AD as a table of samples, and the data set that reads them.
+
+ROOT/CATEGORY/{train,validation,test}/KIND/{rgb,xyz,gt}/NNN.{png,tiff,png}; KIND is `good` or the name of a defect.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from anomalib.data.dataclasses import DepthItem
+from anomalib.data.datasets import AnomalibDepthDataset
+from anomalib.data.utils import LabelName, Split
+from pandas import DataFrame
+from torchvision.transforms.v2 import Transform
+from torchvision.tv_tensors import Image, Mask
+
+from anomalib_clip3dad.data.organised import read_sample, read_truth
+
+_DOWNLOAD = "https://www.mvtec.com/company/research/datasets/mvtec-3d-ad"
+_FOLDERS = {Split.TRAIN: "train", Split.VAL: "validation", Split.TEST: "test"}
+_REMEDIES = {
+    Split.TRAIN: "put normal samples into good/rgb/NNN.png and good/xyz/NNN.tiff there",
+    Split.VAL: "add it, or set val_split_mode to same_as_test, from_test, from_train or none",
+    Split.TEST: "add it, or set test_split_mode to none",
+}
+_COLUMNS = ["path", "split", "label", "image_path", "depth_path", "mask_path", "label_index"]
+
+
+class MVTec3DXYZDataset(AnomalibDepthDataset):
+    """One split of one category; image, XYZ and mask always go through the augmentations together.
+
+    Geometric transforms move the pixels of all three with the same draw (XYZ and mask by nearest neighbour, so that
+    no point is made up between two surfaces); photometric ones change the image only. The coordinates stay those of
+    the camera. Pixels that a transform brings in from outside get XYZ (0, 0, 0) = not measured, as long as its `fill`
+    is 0, torchvision's default.
+
+    Args:
+        root: Folder of the categories.
+        category: Folder of one category.
+        split: `train` (normal samples only), `val` (the folder `validation`) or `test`.
+        augmentations: Transform of torchvision v2, or None.
+
+    Raises:
+        FileNotFoundError: If the folder of the split, an XYZ file or the mask of an anomalous sample is missing.
+    """
+
+    def __init__(
+        self,
+        root: Path | str = "./datasets/MVTec3D",
+        category: str = "bagel",
+        split: Split | str = Split.TRAIN,
+        augmentations: Transform | None = None,
+    ) -> None:
+        super().__init__(augmentations=augmentations)
+        self.category = category
+        self.samples = list_samples(find_category(Path(root), category), Split(split))
+
+    def __getitem__(self, index: int) -> DepthItem:
+        """Read one sample and augment it.
+
+        Args:
+            index: Position in `samples`.
+
+        Returns:
+            `image` (3, H, W) RGB in [0, 1]; `depth_map` (3, H, W) float32 XYZ in metres, camera frame, (0, 0, 0) = not
+            measured; `gt_mask` (H, W) bool; `gt_label` bool; the paths of the three files.
+        """
+        row = self.samples.iloc[index]
+        image, xyz = read_sample(row.image_path, row.depth_path)
+        if row.label_index == LabelName.NORMAL:
+            mask = torch.zeros(image.shape[-2:], dtype=torch.uint8)
+        else:
+            mask = read_truth(row.mask_path, row.image_path, image)
+        if self.augmentations:
+            # as a Mask, XYZ is resized by nearest neighbour and left alone by photometric transforms
+            image, xyz, mask = self.augmentations(Image(image), Mask(xyz), Mask(mask))
+        return DepthItem(
+            image=image,
+            depth_map=xyz.as_subclass(torch.Tensor),
+            gt_mask=mask,
+            gt_label=torch.tensor(int(row.label_index)),
+            image_path=row.image_path,
+            depth_path=row.depth_path,
+            mask_path=row.mask_path,
+        )
+
+
+def find_category(root: Path, category: str) -> Path:
+    """Find the folder of one category.
+
+    Args:
+        root: Folder of the categories.
+        category: Name of one.
+
+    Returns:
+        ROOT/CATEGORY.
+
+    Raises:
+        FileNotFoundError: If there is no such root or no such category in it.
+    """
+    if not root.is_dir():
+        msg = (
+            f"{root}: no such data set folder; pass the right root=, or get MVTec 3D-AD from {_DOWNLOAD} and unpack it "
+            f"so that {root / category / 'train'} exists"
+        )
+        raise FileNotFoundError(msg)
+    folder = root / category
+    if not folder.is_dir():
+        found = ", ".join(sorted(path.parent.name for path in root.glob("*/train"))) or "none"
+        msg = f"{folder}: no such category; pass category= as one of those found in {root}: {found}"
+        raise FileNotFoundError(msg)
+    return folder
+
+
+def list_samples(folder: Path, split: Split) -> DataFrame:
+    """List the samples of one split and check that no file is missing.
+
+    Args:
+        folder: ROOT/CATEGORY.
+        split: Of training, only the normal samples are listed.
+
+    Returns:
+        One row per image with anomalib's columns path, split, label, image_path, depth_path, mask_path, label_index.
+        Paths are plain strings; the mask_path of normal samples is "", since pandas 3 turns any other "none" into a
+        float NaN, on which anomalib 2.7.0 fails.
+
+    Raises:
+        FileNotFoundError: If the split's folder or one of its files is missing, or it has no images.
+    """
+    where = folder / _FOLDERS[split]
+    if not where.is_dir():
+        msg = f"{where}: no such folder; {_REMEDIES[split]}"
+        raise FileNotFoundError(msg)
+    kinds = ["good"] if split is Split.TRAIN else sorted(path.name for path in _visible(where) if path.is_dir())
+    rows = [
+        (str(folder), split.value, *_one_row(where / kind, image)) for kind in kinds for image in _images(where / kind)
+    ]
+    if not rows:
+        msg = f"{where}: no image KIND/rgb/NNN.png found; {_REMEDIES[split]}"
+        raise FileNotFoundError(msg)
+    samples = DataFrame(rows, columns=_COLUMNS)
+    samples.attrs["task"] = "segmentation"
+    return samples
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    # macOS leaves "._000.png" beside each file of an archive, notebooks leave ".ipynb_checkpoints"
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _images(kind: Path) -> list[Path]:
+    if not (kind / "rgb").is_dir():
+        msg = f"{kind / 'rgb'}: no such folder; each KIND of a split needs rgb, xyz and, for defects, gt"
+        raise FileNotFoundError(msg)
+    return sorted(path for path in _visible(kind / "rgb") if path.suffix.lower() == ".png")
+
+
+def _one_row(kind: Path, image: Path) -> tuple[str, str, str, str, int]:
+    depth, mask = kind / "xyz" / f"{image.stem}.tiff", kind / "gt" / f"{image.stem}.png"
+    if not depth.is_file():
+        msg = f"{depth}: no XYZ file for {image}; add it or remove the image"
+        raise FileNotFoundError(msg)
+    if kind.name == "good":
+        return kind.name, str(image), str(depth), "", int(LabelName.NORMAL)
+    if not mask.is_file():
+        msg = f"{mask}: no ground truth mask for the anomalous {image}; add it, or put normal samples in good"
+        raise FileNotFoundError(msg)
+    return kind.name, str(image), str(depth), str(mask), int(LabelName.ABNORMAL)

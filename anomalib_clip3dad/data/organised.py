@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Reading of one sample: the RGB picture, the organised XYZ of the same pixels, and the ground truth mask."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from anomalib.data.utils import read_image, read_mask
+from einops import rearrange
+
+
+def read_organised(path: str | Path) -> torch.Tensor:
+    """Read one organised point cloud: a TIFF with one XYZ point per pixel.
+
+    A point with a NaN or an infinite coordinate was not measured; all three of its coordinates become 0.
+
+    Args:
+        path: TIFF file with a floating point array (H, W, 3), XYZ in metres, camera frame (x right, y down,
+            z forward).
+
+    Returns:
+        (3, H, W) float32, XYZ in metres, camera frame, (0, 0, 0) = not measured.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be read, is not (H, W, 3) of floats, or holds no measured point.
+
+    Example:
+        >>> import tempfile
+        >>> points = np.full((2, 4, 3), 0.5, dtype=np.float32)
+        >>> points[0, 1, 2] = np.nan
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tifffile.imwrite(Path(folder) / "000.tiff", points, photometric="rgb")
+        ...     xyz = read_organised(Path(folder) / "000.tiff")
+        >>> xyz.shape, xyz[:, 0, 0].tolist(), xyz[:, 0, 1].tolist()
+        (torch.Size([3, 2, 4]), [0.5, 0.5, 0.5], [0.0, 0.0, 0.0])
+    """
+    points = _read(path, tifffile.imread, "XYZ file")
+    _check_layout(path, points)
+    # float64 values beyond float32 become infinite here, and big-endian files native, as torch needs them
+    with np.errstate(over="ignore"):
+        points = np.ascontiguousarray(points, dtype=np.float32)
+    points = np.where(np.isfinite(points).all(axis=-1, keepdims=True), points, np.float32(0))
+    if not points.any():
+        msg = f"{path}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
+        raise ValueError(msg)
+    return torch.from_numpy(rearrange(points, "h w c -> c h w").copy())
+
+
+def read_sample(image_path: str | Path, depth_path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read the picture and the point cloud of one sample and check that they show the same pixels.
+
+    Args:
+        image_path: Picture of any mode PIL reads; converted to RGB.
+        depth_path: Organised XYZ, see `read_organised`.
+
+    Returns:
+        The picture, (3, H, W) float32 RGB in [0, 1], and the XYZ, (3, H, W) float32 in metres, camera frame,
+        (0, 0, 0) = not measured.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file cannot be read, or their heights and widths differ.
+    """
+    image = _read(image_path, _image_as_tensor, "image")
+    xyz = read_organised(depth_path)
+    _check_same_size(image_path, image, depth_path, xyz)
+    return image, xyz
+
+
+def read_truth(mask_path: str | Path, image_path: str | Path, image: torch.Tensor) -> torch.Tensor:
+    """Read a ground truth mask and check that it has the size of its picture.
+
+    Args:
+        mask_path: Picture in which every value above 0 marks a defect.
+        image_path: Where the picture came from, for the error message.
+        image: (3, H, W), the picture.
+
+    Returns:
+        (H, W) uint8, 1 = defect, 0 = normal.
+
+    Raises:
+        FileNotFoundError: If there is no such mask.
+        ValueError: If the mask cannot be read, or differs in size from the picture.
+    """
+    mask = _read(mask_path, _mask_as_tensor, "ground truth mask")
+    _check_same_size(image_path, image, mask_path, mask)
+    return mask
+
+
+def _image_as_tensor(path: str | Path) -> torch.Tensor:
+    return torch.as_tensor(read_image(path, as_tensor=True)).as_subclass(torch.Tensor)
+
+
+def _mask_as_tensor(path: str | Path) -> torch.Tensor:
+    return torch.as_tensor(read_mask(path, as_tensor=True)).as_subclass(torch.Tensor)
+
+
+def _read(path: str | Path, reader: Callable[[str | Path], Any], kind: str) -> Any:  # array or tensor, as reader gives
+    if not Path(path).is_file():
+        msg = f"{path}: no such {kind}; put it there or correct the path"
+        raise FileNotFoundError(msg)
+    try:
+        return reader(path)
+    except Exception as error:  # tifffile, its codecs and PIL raise a dozen types, struct.error among them
+        msg = f"{path}: unreadable {kind} ({error}); it is truncated or of another format: copy or export it again"
+        raise ValueError(msg) from None
+
+
+def _check_layout(path: str | Path, points: np.ndarray) -> None:
+    shape = points.shape
+    wanted = "organised XYZ needs shape (H, W, 3)"
+    if len(shape) == 3 and shape[-1] == 3:
+        if np.issubdtype(points.dtype, np.floating):
+            return
+        msg = f"{path}: found {points.dtype}; XYZ must be floating point metres: convert it, e.g. millimetres / 1000"
+    elif len(shape) == 2 and shape[1] == 3:
+        msg = f"{path}: found an unorganised list of points {shape}; {wanted}: export one point per pixel of the image"
+    elif len(shape) == 2 or (len(shape) == 3 and 1 in {shape[0], shape[-1]}):
+        msg = f"{path}: found one-channel depth {shape}; {wanted}: make XYZ of it with the camera's intrinsics"
+    elif len(shape) == 3 and shape[0] == 3:
+        msg = f"{path}: found {shape}, channels first; {wanted}: save it as numpy.moveaxis(xyz, 0, -1)"
+    else:
+        msg = f"{path}: found shape {shape}; {wanted}, one point per pixel of the image: export it again"
+    raise ValueError(msg)
+
+
+def _check_same_size(path: str | Path, image: torch.Tensor, other_path: str | Path, other: torch.Tensor) -> None:
+    if image.shape[-2:] != other.shape[-2:]:
+        sizes = [" x ".join(map(str, tensor.shape[-2:])) for tensor in (image, other)]
+        msg = (
+            f"{path} has H x W = {sizes[0]} but {other_path} has {sizes[1]}; they must show the same pixels: "
+            "export both at one resolution"
+        )
+        raise ValueError(msg)

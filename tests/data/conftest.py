@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A tiny data set in MVTec 3D-AD's folder layout, with real files and known numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+HEIGHT, WIDTH = 12, 16
+
+
+def write_sample(kind: Path, number: int, *, mask: bool = False) -> None:
+    """Write a sample in which the picture and XYZ both say which column, row and sample a pixel is of.
+
+    Red = 10 * column and X = 0.01 * column, green = 10 * row and Y = 0.01 * row, blue = number and Z = 1 + number.
+    The mask is the lower left quarter.
+    """
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    image = np.stack([10 * columns, 10 * rows, np.full_like(rows, number)], axis=-1).astype(np.uint8)
+    xyz = np.stack([0.01 * columns, 0.01 * rows, np.full(rows.shape, 1.0 + number)], axis=-1).astype(np.float32)
+    for folder in ("rgb", "xyz", "gt") if mask else ("rgb", "xyz"):
+        (kind / folder).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(kind / "rgb" / f"{number:03d}.png")
+    tifffile.imwrite(kind / "xyz" / f"{number:03d}.tiff", xyz, photometric="rgb")
+    if mask:
+        truth = 255 * ((rows >= HEIGHT // 2) & (columns < WIDTH // 2)).astype(np.uint8)
+        Image.fromarray(truth).save(kind / "gt" / f"{number:03d}.png")
+
+
+@pytest.fixture
+def mvtec_root(tmp_path: Path) -> Path:
+    """ROOT with the category `bagel`: 6 train, 2 validation, 3 good test samples and 2 of each of two defects."""
+    root = tmp_path / "MVTec3D"
+    counts = {"train/good": 6, "validation/good": 2, "test/good": 3, "test/crack": 2, "test/hole": 2}
+    for kind, count in counts.items():
+        for number in range(count):
+            write_sample(root / "bagel" / kind, number, mask=not kind.endswith("good"))
+    return root
