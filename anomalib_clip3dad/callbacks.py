@@ -9,6 +9,8 @@ import torch
 from anomalib.data import Batch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from anomalib_clip3dad.errors import InputError
+
 from .geometry import MultiViewRenderer, Views, foreground_mask, resize_organised
 from .synthesis import TextureSource, synthesise
 
@@ -115,7 +117,7 @@ def prepare_cloud(batch: Any) -> torch.Tensor:
         msg = f"the batch holds {found}, but organised XYZ (B, 3, H, W) in metres is needed next to the RGB image; use "
         msg += "a data module that reads it (MVTec3DXYZ, MVTec3D, Folder3D, ADAM3D), and for one-channel depth compute "
         msg += "XYZ with the camera's intrinsics first"
-        raise ValueError(msg)
+        raise InputError(msg)
     size = tuple(batch.image.shape[-2:])
     foreground = getattr(batch, "foreground", None)
     if foreground is None or tuple(foreground.shape[-2:]) != size:

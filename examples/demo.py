@@ -10,7 +10,6 @@ import statistics
 import warnings
 from pathlib import Path
 
-import torch
 from anomalib.engine import Engine
 from lightning.pytorch import seed_everything
 from PIL import Image
@@ -74,7 +73,7 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
     runs, pictures = zip(*[run(seed, arguments) for seed in arguments.seeds], strict=True)
-    title = f"CLIP3D-AD, {arguments.k_shot}-shot, {arguments.category}, {len(runs)} run(s) on {torch.get_num_threads()} cores"
+    title = f"CLIP3D-AD, {arguments.k_shot}-shot, {arguments.category}, {len(runs)} run(s)"
     console = Console()
     console.print(table(list(runs), title))
     console.print(

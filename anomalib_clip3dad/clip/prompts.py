@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from anomalib.models.image.winclip.prompting import ANOMALOUS_STATES, NORMAL_STATES, TEMPLATES
 
+from anomalib_clip3dad.errors import InputError
+
 _PHOTO = ("a photo of a {}.", "a photo of the {}.")
 
 
@@ -57,13 +59,13 @@ def prompt_ensemble(prompts: str | Sequence[str] = "cpe", class_name: str = "obj
         if prompts not in PROMPT_SETS:
             msg = f"prompts={prompts!r}: there is no such prompt set; choose one of {', '.join(PROMPT_SETS)}, or give "
             msg += "a list of templates such as ['a photo of a {}.']"
-            raise ValueError(msg)
+            raise InputError(msg)
         chosen = PROMPT_SETS[prompts]
     else:
         wrong = [template for template in prompts if template.count("{}") != 1]
         if wrong or not prompts:
             msg = f"prompts={list(prompts)!r}: each template needs exactly one {{}} for the part's state and name"
-            raise ValueError(msg)
+            raise InputError(msg)
         chosen = PromptSet(NORMAL_STATES, ANOMALOUS_STATES, prompts)
 
     def write(states: Sequence[str]) -> list[str]:

@@ -9,6 +9,8 @@ import torch
 from einops import rearrange
 from torch import nn
 
+from anomalib_clip3dad.errors import InputError
+
 
 class VisionFeatures(NamedTuple):
     """What CLIP sees in N images."""
@@ -39,10 +41,12 @@ class VisionTower(nn.Module):
         blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
         if blocks is None or not hasattr(visual, "ln_post") or getattr(visual, "proj", None) is None:
             msg = f"clip_model: a plain vision transformer is needed (names that begin with ViT), got {type(visual)}"
-            raise ValueError(msg)
-        if not layers or not all(1 <= layer <= len(blocks) for layer in layers):
-            msg = f"layers={list(layers)}: the blocks of this CLIP count from 1 to {len(blocks)}"
-            raise ValueError(msg)
+            raise InputError(msg)
+        wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
+        if wrong or not layers:
+            found = f"there is no block {', '.join(map(str, wrong))}" if wrong else "at least one block is needed"
+            msg = f"layers: {found}; the blocks of this CLIP count from 1 to {len(blocks)}"
+            raise InputError(msg)
         self.visual: Any = visual.requires_grad_(requires_grad=False).eval()
         self.layers = tuple(layers)
         for name, default in (("image_mean", (0.0, 0.0, 0.0)), ("image_std", (1.0, 1.0, 1.0))):
@@ -118,7 +122,7 @@ class VisionTower(nn.Module):
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, self.image_size, self.image_size):
             size = self.image_size
             msg = f"images: this CLIP reads (N, 3, {size}, {size}), got {tuple(images.shape)}; resize them first"
-            raise ValueError(msg)
+            raise InputError(msg)
         with self._taking() as taken:
             cls = self.visual((images - self.mean) / self.std)
         # open_clip up to 2.26.0 keeps tokens first inside its blocks, later releases the batch (open_clip #910).

@@ -13,6 +13,8 @@ from open_clip.factory import convert_to_custom_text_state_dict, resize_pos_embe
 from safetensors.torch import load_file
 from torch import nn
 
+from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
+
 logger = logging.getLogger(__name__)
 
 open_clip.add_model_config(Path(__file__).parent / "model_configs")
@@ -77,7 +79,7 @@ def _check_name(clip_model: str) -> None:
         near = difflib.get_close_matches(clip_model, names, n=3, cutoff=0.4)
         msg = f"clip_model={clip_model!r}: open_clip knows no such architecture; "
         msg += f"did you mean {' or '.join(near)}?" if near else "see open_clip.list_models()"
-        raise ValueError(msg)
+        raise InputError(msg)
 
 
 def _build(clip_model: str) -> Any:
@@ -94,7 +96,7 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
     if pretrained not in tags:
         msg = f"pretrained={pretrained!r}: neither a file nor a known tag ({known}); give pretrained=PATH of a weights "
         msg += "file, or pretrained=None for random weights"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     try:
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(clip_model, pretrained)))
     except Exception as error:
@@ -102,7 +104,7 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
         msg = f"pretrained={pretrained!r}: the weights of {clip_model} cannot be reached ({error}). On a machine with "
         msg += f"a network they come from {url}; copy that file here and give pretrained=PATH, or give pretrained=None "
         msg += "(null) for random weights"
-        raise ConnectionError(msg) from None
+        raise UnreachableError(msg) from None
 
 
 def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:
@@ -114,7 +116,7 @@ def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         msg = f"pretrained: {source} holds no weights that can be read safely ({reason}); give a .safetensors file, or "
         msg += "a .pt / .bin file with a plain state dict"
-        raise ValueError(msg) from None
+        raise InputError(msg) from None
     state = content.get("state_dict", content)  # training checkpoints of open_clip wrap it
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -129,4 +131,4 @@ def _load(model: nn.Module, state: dict[str, torch.Tensor], source: Path, clip_m
         reason = str(error).splitlines()[1].strip()
         msg = f"pretrained: {source} does not fit clip_model={clip_model!r} ({reason}); choose the architecture that "
         msg += "these weights belong to"
-        raise ValueError(msg) from None
+        raise InputError(msg) from None

@@ -5,7 +5,7 @@
 from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots
 from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ
 from anomalib_clip3dad.data.mvtec_3d_dataset import MVTec3DXYZDataset
-from anomalib_clip3dad.data.organised import read_organised
+from anomalib_clip3dad.data.organised import read_organised, read_sample
 from anomalib_clip3dad.data.toy3d import Toy3D
 
-__all__ = ["KShotSampler", "MVTec3DXYZ", "MVTec3DXYZDataset", "Toy3D", "choose_shots", "read_organised"]
+__all__ = ["KShotSampler", "MVTec3DXYZ", "MVTec3DXYZDataset", "Toy3D", "choose_shots", "read_organised", "read_sample"]

@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import Sampler
 
+from anomalib_clip3dad.errors import InputError
+
 
 def choose_shots(candidates: Sequence[str], k_shot: int, shot_seed: int) -> list[str]:
     """Draw k normal samples without replacement.
@@ -39,11 +41,11 @@ def choose_shots(candidates: Sequence[str], k_shot: int, shot_seed: int) -> list
     """
     if k_shot < 1:
         msg = f"k_shot={k_shot}: at least 1 normal sample is needed; pass k_shot=None for all of them"
-        raise ValueError(msg)
+        raise InputError(msg)
     found = sorted(set(candidates))
     if len(found) < k_shot:
         msg = f"k_shot={k_shot} but {_where(found)} holds {len(found)} normal samples; lower k_shot or add some there"
-        raise ValueError(msg)
+        raise InputError(msg)
     # a generator of its own: what was drawn elsewhere before must not change the shots
     order = torch.randperm(len(found), generator=torch.Generator().manual_seed(shot_seed))
     return [found[index] for index in order[:k_shot].tolist()]
@@ -72,11 +74,11 @@ def find_shots(shots: Sequence[str], candidates: Sequence[str]) -> list[str]:
         stems = sorted({Path(path).stem for path in candidates})
         nearest = [f"{name!r} (nearest: {', '.join(get_close_matches(name, stems, cutoff=0.0))})" for name in unknown]
         msg = f"shots not found in {_where(candidates)}: {'; '.join(nearest)}; correct the names in shots="
-        raise ValueError(msg)
+        raise InputError(msg)
     found = [known[name] for name in wanted]
     if not found or len(set(found)) < len(found):
         msg = f"shots={list(shots)}: name at least one sample and each only once; drop shots= to use all"
-        raise ValueError(msg)
+        raise InputError(msg)
     return found
 
 

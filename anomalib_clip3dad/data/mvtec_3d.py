@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import Transform
 
 from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots, find_shots, samples_to_draw
 from anomalib_clip3dad.data.mvtec_3d_dataset import MVTec3DXYZDataset
+from anomalib_clip3dad.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class MVTec3DXYZ(AnomalibDataModule):
         )
         if k_shot is not None and shots is not None and len(shots) != k_shot:
             msg = f"k_shot={k_shot} but shots= names {len(shots)} samples; pass only one of the two"
-            raise ValueError(msg)
+            raise InputError(msg)
         self.root = Path(root)
         self.category = category
         self.k_shot = k_shot
@@ -155,7 +156,7 @@ class MVTec3DXYZ(AnomalibDataModule):
                 f"{self.root / self.category}: every training sample is a shot, none is left to validate or test on; "
                 "add samples to train/good, or set val_split_mode and test_split_mode to from_dir or none"
             )
-            raise ValueError(msg)
+            raise InputError(msg)
         shots, self.train_data = self.train_data, self._others
         yield
         self._others, self.train_data = self.train_data, shots

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Image, Mask
 
 from anomalib_clip3dad.data.organised import read_sample, read_truth
+from anomalib_clip3dad.errors import MissingFileError
 
 _DOWNLOAD = "https://www.mvtec.com/company/research/datasets/mvtec-3d-ad"
 _FOLDERS = {Split.TRAIN: "train", Split.VAL: "validation", Split.TEST: "test"}
@@ -105,12 +106,12 @@ def find_category(root: Path, category: str) -> Path:
             f"{root}: no such data set folder; pass the right root=, or get MVTec 3D-AD from {_DOWNLOAD} and unpack it "
             f"so that {root / category / 'train'} exists"
         )
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     folder = root / category
     if not folder.is_dir():
         found = ", ".join(sorted(path.parent.name for path in root.glob("*/train"))) or "none"
         msg = f"{folder}: no such category; pass category= as one of those found in {root}: {found}"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     return folder
 
 
@@ -132,14 +133,14 @@ def list_samples(folder: Path, split: Split) -> DataFrame:
     where = folder / _FOLDERS[split]
     if not where.is_dir():
         msg = f"{where}: no such folder; {_REMEDIES[split]}"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     kinds = ["good"] if split is Split.TRAIN else sorted(path.name for path in _visible(where) if path.is_dir())
     rows = [
         (str(folder), split.value, *_one_row(where / kind, image)) for kind in kinds for image in _images(where / kind)
     ]
     if not rows:
         msg = f"{where}: no image KIND/rgb/NNN.png found; {_REMEDIES[split]}"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     samples = DataFrame(rows, columns=_COLUMNS)
     samples.attrs["task"] = "segmentation"
     return samples
@@ -153,7 +154,7 @@ def _visible(folder: Path) -> Iterator[Path]:
 def _images(kind: Path) -> list[Path]:
     if not (kind / "rgb").is_dir():
         msg = f"{kind / 'rgb'}: no such folder; each KIND of a split needs rgb, xyz and, for defects, gt"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     return sorted(path for path in _visible(kind / "rgb") if path.suffix.lower() == ".png")
 
 
@@ -161,10 +162,10 @@ def _one_row(kind: Path, image: Path) -> tuple[str, str, str, str, int]:
     depth, mask = kind / "xyz" / f"{image.stem}.tiff", kind / "gt" / f"{image.stem}.png"
     if not depth.is_file():
         msg = f"{depth}: no XYZ file for {image}; add it or remove the image"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     if kind.name == "good":
         return kind.name, str(image), str(depth), "", int(LabelName.NORMAL)
     if not mask.is_file():
         msg = f"{mask}: no ground truth mask for the anomalous {image}; add it, or put normal samples in good"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     return kind.name, str(image), str(depth), str(mask), int(LabelName.ABNORMAL)

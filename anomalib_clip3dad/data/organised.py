@@ -12,6 +12,8 @@ import torch
 from anomalib.data.utils import read_image, read_mask
 from einops import rearrange
 
+from anomalib_clip3dad.errors import InputError, MissingFileError
+
 
 def read_organised(path: str | Path) -> torch.Tensor:
     """Read one organised point cloud: a TIFF with one XYZ point per pixel.
@@ -47,7 +49,7 @@ def read_organised(path: str | Path) -> torch.Tensor:
     points = np.where(np.isfinite(points).all(axis=-1, keepdims=True), points, np.float32(0))
     if not points.any():
         msg = f"{path}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
-        raise ValueError(msg)
+        raise InputError(msg)
     return torch.from_numpy(rearrange(points, "h w c -> c h w").copy())
 
 
@@ -103,12 +105,12 @@ def _mask_as_tensor(path: str | Path) -> torch.Tensor:
 def _read(path: str | Path, reader: Callable[[str | Path], Any], kind: str) -> Any:  # array or tensor, as reader gives
     if not Path(path).is_file():
         msg = f"{path}: no such {kind}; put it there or correct the path"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     try:
         return reader(path)
     except Exception as error:  # tifffile, its codecs and PIL raise a dozen types, struct.error among them
         msg = f"{path}: unreadable {kind} ({error}); it is truncated or of another format: copy or export it again"
-        raise ValueError(msg) from None
+        raise InputError(msg) from None
 
 
 def _check_layout(path: str | Path, points: np.ndarray) -> None:
@@ -126,7 +128,7 @@ def _check_layout(path: str | Path, points: np.ndarray) -> None:
         msg = f"{path}: found {shape}, channels first; {wanted}: save it as numpy.moveaxis(xyz, 0, -1)"
     else:
         msg = f"{path}: found shape {shape}; {wanted}, one point per pixel of the image: export it again"
-    raise ValueError(msg)
+    raise InputError(msg)
 
 
 def _check_same_size(path: str | Path, image: torch.Tensor, other_path: str | Path, other: torch.Tensor) -> None:
@@ -136,4 +138,4 @@ def _check_same_size(path: str | Path, image: torch.Tensor, other_path: str | Pa
             f"{path} has H x W = {sizes[0]} but {other_path} has {sizes[1]}; they must show the same pixels: "
             "export both at one resolution"
         )
-        raise ValueError(msg)
+        raise InputError(msg)

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from anomalib_clip3dad.clip.weights import weights_hash
+from anomalib_clip3dad.errors import InputError
 
 
 class FrozenTowerMixin(LightningModule):
@@ -32,5 +33,5 @@ class FrozenTowerMixin(LightningModule):
             trained_on = {key: checkpoint["hyper_parameters"].get(key) for key in ("clip_model", "pretrained")}
             msg = f"the checkpoint was trained on other CLIP weights ({trained_on}); give the same clip_model and "
             msg += "pretrained"
-            raise ValueError(msg)
+            raise InputError(msg)
         checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(self._frozen)}

@@ -9,6 +9,8 @@ from anomalib.data.utils.generators import PerlinAnomalyGenerator, generate_perl
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
+from anomalib_clip3dad.errors import MissingFileError
+
 
 class TextureSource:
     """Draws textures.
@@ -30,7 +32,7 @@ class TextureSource:
         if folder is not None and not self.files:
             msg = f"texture_dir: no image found in {folder} (looked for {', '.join(IMG_EXTENSIONS)}); give a folder of "
             msg += "texture images such as DTD, or leave texture_dir out to use augmented shots and noise"
-            raise FileNotFoundError(msg)
+            raise MissingFileError(msg)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the generator draws one of its settings when it is made (anomalib 2.7.0)
             self._augment = PerlinAnomalyGenerator().augmenters

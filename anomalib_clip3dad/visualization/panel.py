@@ -21,8 +21,8 @@ def depth_picture(xyz: torch.Tensor) -> Image.Image:
         xyz: (3, H, W) organised XYZ in metres, camera frame; (0, 0, 0) = not measured.
 
     Returns:
-        RGB picture, H x W. Colours span the part, near is warm and far is cold; a background plane is subtracted, or its
-        tilt would hide the part's shape. Unmeasured pixels are black.
+        RGB picture, H x W. Colours span the part, near is warm and far is cold; a background plane is subtracted, or
+        its tilt would hide the part's shape. Unmeasured pixels are black.
     """
     valid = validity_mask(xyz[None])[0].cpu().numpy()
     if not valid.any():

@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, batch_views
 from anomalib_clip3dad.clip import VisionTower, embed_prompts, load_clip, prompt_ensemble
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import DEFAULT_VIEWS, MultiViewRenderer, foreground_mask, resize_organised
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.visualization import DepthVisualizer
@@ -112,7 +113,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         """
         if image_size not in {None, self._image_size}:
             msg = f"image_size={image_size}: this CLIP reads {self._image_size}; other sizes need another clip_model"
-            raise ValueError(msg)
+            raise InputError(msg)
         return PreProcessor(Resize(self._image_size, interpolation=InterpolationMode.BICUBIC, antialias=True))
 
     @staticmethod

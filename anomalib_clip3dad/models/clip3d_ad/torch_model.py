@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import nn
 
 from anomalib_clip3dad.clip import VisionTower
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import Views
 
 from .adapters import Adapter
@@ -89,7 +90,7 @@ class Clip3dAdModel(nn.Module):
         if given != self.num_views:
             msg = f"views: the model was made for {self.num_views} views of each sample, got {given}; render the same "
             msg += "ones (the model's `views` and those of MultiViewRendering must agree)"
-            raise ValueError(msg)
+            raise InputError(msg)
         if views is None:
             cls, tokens = self.tower(image)
             return self.image_adapter(cls), self.decoder(tokens)

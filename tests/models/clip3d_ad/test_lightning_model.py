@@ -41,13 +41,13 @@ def loader(anomalous: bool = False, batch_size: int = 2) -> DataLoader:
     return DataLoader(items, batch_size, collate_fn=DepthBatch.collate)
 
 
-def make(clip_name: str, **arguments: Any) -> Clip3dAd:  # noqa: ANN401
+def make(clip_name: str, **arguments: Any) -> Clip3dAd:
     torch.manual_seed(0)
     defaults = {"pretrained": None, "class_name": "tire", "layers": [1, 3], "views": [5, 9], "visualizer": False}
     return Clip3dAd(clip_name, **(defaults | arguments))
 
 
-def engine(**arguments: Any) -> Engine:  # noqa: ANN401
+def engine(**arguments: Any) -> Engine:
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     return Engine(**(quiet | arguments))
 
@@ -120,7 +120,7 @@ class Watch(AUROC):
 
     seen: list[torch.Tensor]
 
-    def update(self, batch: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def update(self, batch: Any, *args: Any, **kwargs: Any) -> None:
         self.seen = [*getattr(self, "seen", []), batch.anomaly_map.clone()]
         super().update(batch, *args, **kwargs)
 
