@@ -1,1 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Geometry as pure tensor functions: which points count, what is foreground, and how it looks from other sides."""
+
+from .camera import Camera, place_camera, project, rotate
+from .organised import resize_organised, validity_mask
+from .plane import foreground_mask
+from .renderer import MultiViewRenderer, Views, render_views
+from .views import DEFAULT_VIEWS, VIEW_ANGLES, rotation_matrix, view_rotations
+
+__all__ = [
+    "DEFAULT_VIEWS",
+    "VIEW_ANGLES",
+    "Camera",
+    "MultiViewRenderer",
+    "Views",
+    "foreground_mask",
+    "place_camera",
+    "project",
+    "render_views",
+    "resize_organised",
+    "rotate",
+    "rotation_matrix",
+    "validity_mask",
+    "view_rotations",
+]

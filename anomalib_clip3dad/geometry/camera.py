@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the rendering camera stands, and Eq. 2 and 4: turning a cloud in front of it and projecting it."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .organised import check_shape
+
+_HALF_FIELD_OF_VIEW = math.radians(30)
+_DISTANCE = 0.7 / math.tan(_HALF_FIELD_OF_VIEW)  # 1.2124 box edges: where Open3D's viewer, and so CPMF, puts the camera
+_MIN_EDGE = 1e-3  # metres: the box of a single point, or of none, must not put the camera onto it
+_NEAR = 1e-4  # metres: what is nearer, or behind, has no pixel
+
+
+class Camera(NamedTuple):
+    """One camera per sample for all its views; x right, y down, z forward, as in the sensor's frame.
+
+    Attributes:
+        centre: `(B, 3)`, metres, sensor frame: what the cloud is turned about, the mean of the foreground points.
+        eye: `(B, 3)`, metres, sensor frame: where the camera stands, looking along +z.
+        distance: `(B,)`, metres from `eye` to the centre of the foreground's box.
+        focal: Focal length in pixels.
+        principal: Principal point in pixels, the same for columns and rows; pixel centres are at integers.
+    """
+
+    centre: Tensor
+    eye: Tensor
+    distance: Tensor
+    focal: float
+    principal: float
+
+    @property
+    def pixel_size(self) -> Tensor:
+        """`(B,)`: metres that one pixel spans at `distance`."""
+        return self.distance / self.focal
+
+
+def place_camera(xyz: Tensor, foreground: Tensor, size: int) -> Camera:
+    """Place each sample's camera in front of its foreground.
+
+    The paper names K and T in Eq. 4 and gives neither: our choice, the camera of CPMF (its reference [6]) settled per
+    sample: 60 degrees of view, looking along +z at the centre of the foreground's box from 1.2124 times its largest
+    edge, which then spans 71 % (1 / 1.4) of the image.
+
+    Args:
+        xyz: `(B, 3, H, W)`, metres, camera frame of the sensor; anything outside `foreground`.
+        foreground: `(B, H, W)` bool, a subset of the measured points.
+        size: Rows and columns of the square image.
+
+    Returns:
+        The camera. Without foreground it stands close to the sensor, all numbers finite.
+
+    Raises:
+        ValueError: `xyz` is not `(B, 3, H, W)` or `foreground` not its `(B, H, W)`.
+    """
+    check_shape("xyz", xyz, "(B, 3, H, W)")
+    if foreground.shape != (xyz.shape[0], *xyz.shape[2:]):
+        msg = f"`foreground` has shape {tuple(foreground.shape)}, wanted (B, H, W) of `xyz`, {tuple(xyz.shape)}."
+        raise ValueError(msg)
+    inside = foreground[:, None]
+    count = inside.sum(dim=(2, 3))
+    centre = xyz.where(inside, 0.0).sum(dim=(2, 3)) / count.clamp(min=1)
+    low = xyz.where(inside, math.inf).amin(dim=(2, 3)).where(count > 0, 0.0)
+    high = xyz.where(inside, -math.inf).amax(dim=(2, 3)).where(count > 0, 0.0)
+    distance = _DISTANCE * (high - low).amax(dim=1).clamp(min=_MIN_EDGE)
+    x, y, z = ((low + high) / 2).unbind(dim=1)
+    eye = torch.stack((x, y, z - distance), dim=1)
+    return Camera(centre, eye, distance, focal=size / 2 / math.tan(_HALF_FIELD_OF_VIEW), principal=size / 2 - 0.5)
+
+
+def rotate(points: Tensor, rotations: Tensor, centre: Tensor) -> Tensor:
+    """Turn each cloud by every rotation.
+
+    CLIP3D-AD, Eq. 2. The paper does not say about which point: our choice, `centre`.
+
+    Args:
+        points: `(B, 3, N)`, metres, any frame.
+        rotations: `(v, 3, 3)`.
+        centre: `(B, 3)`, metres, same frame.
+
+    Returns:
+        `(B, v, 3, N)`, metres, same frame.
+
+    Raises:
+        ValueError: `points` is not `(B, 3, N)`.
+    """
+    check_shape("points", points, "(B, 3, N)")
+    x, y, z = (points - centre[..., None])[:, None, :, None].unbind(dim=2)
+    # three products instead of a matmul: that may round to TF32 on a GPU, and its bits may change with the batch size
+    turned = rotations[:, :, 0, None] * x + rotations[:, :, 1, None] * y + rotations[:, :, 2, None] * z
+    return turned + centre[:, None, :, None]
+
+
+def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+    """Find the pixel and the depth of every point.
+
+    CLIP3D-AD, Eq. 4 with K = [[f, 0, c], [0, f, c], [0, 0, 1]] and T = [I | -eye].
+
+    Args:
+        points: `(B, v, 3, N)`, metres, sensor frame.
+        camera: The sample's camera.
+
+    Returns:
+        Pixels `(B, v, 2, N)`, u = column then v = row, continuous, pixel centres at integers, and depth along the
+        optical axis `(B, v, N)` in metres, +inf for a point at or behind the camera (its pixel means nothing then).
+
+    Example:
+        >>> eye = torch.tensor([[0.0, 0.0, 1.0]])
+        >>> camera = Camera(eye, eye, torch.tensor([1.0]), focal=100.0, principal=49.5)
+        >>> project(torch.tensor([0.1, -0.2, 3.0]).reshape(1, 1, 3, 1), camera)
+        (tensor([[[[54.5000],
+                  [39.5000]]]]), tensor([[[2.]]]))
+    """
+    seen = points - camera.eye[:, None, :, None]
+    depth = seen[:, :, 2]
+    pixels = camera.focal * seen[:, :, :2] / depth.clamp(min=_NEAR)[:, :, None] + camera.principal
+    return pixels, depth.where(depth > _NEAR, math.inf)

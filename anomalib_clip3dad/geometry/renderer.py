@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Eq. 2-4: from a registered image and organised cloud to multi-view images and P_2D."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from .camera import place_camera, project, rotate
+from .organised import check_shape
+from .splat import MAX_RADIUS, depth_in_pixels, grow, ray_spacing, splat_radius, visible_points, z_buffer
+from .views import DEFAULT_VIEWS, view_rotations
+
+_WHITE = 1.0
+
+
+class Views(NamedTuple):
+    """A part as v cameras see it.
+
+    Attributes:
+        images: `(B, v, 3, S, S)`, RGB in [0, 1], white where there is no surface.
+        positions: `(B, v, H, W, 2)`, P_2D: u = column, v = row of every input pixel in each view, continuous, pixel
+            centres at integers, possibly outside the image; (-1, -1) for a pixel that is not foreground.
+        visible: `(B, v, H, W)` bool, true = foreground, inside the image and not behind another surface.
+    """
+
+    images: Tensor
+    positions: Tensor
+    visible: Tensor
+
+
+class MultiViewRenderer(nn.Module):
+    """Render the multi-view images of CLIP3D-AD, section 3.3.2.
+
+    Args:
+        views: 1-based view numbers, 1 to 27. The paper works with five of 27.
+        size: Rows and columns of the images, the vision tower's input size.
+
+    Raises:
+        ValueError: A view number is not one of 1 to 27.
+
+    Example:
+        >>> import torch
+        >>> y, x = torch.meshgrid(torch.linspace(-0.1, 0.1, 64), torch.linspace(-0.1, 0.1, 64), indexing="ij")
+        >>> xyz = torch.stack((x, y, torch.full_like(x, 0.5)))[None]
+        >>> views = MultiViewRenderer(size=48)(torch.zeros(1, 3, 64, 64), xyz, torch.ones(1, 64, 64, dtype=torch.bool))
+        >>> views.images.shape, round(views.images.mean().item(), 1)
+        (torch.Size([1, 5, 3, 48, 48]), 0.5)
+    """
+
+    rotations: Tensor
+
+    def __init__(self, views: Sequence[int] = DEFAULT_VIEWS, size: int = 240) -> None:
+        super().__init__()
+        self.size = size
+        # fixed by `views`: keeping it out of the checkpoint leaves that free to be loaded for other views
+        self.register_buffer("rotations", view_rotations(views), persistent=False)
+
+    def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Views:
+        """Render every view of every sample; arguments, answer and errors are those of `render_views`."""
+        return render_views(image, xyz, foreground, self.rotations, self.size)
+
+
+def render_views(image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tensor, size: int) -> Views:
+    """Turn, project and draw each sample's foreground.
+
+    CLIP3D-AD, Eq. 2-4. The paper does not give camera, splat and background: our choices, see `place_camera`, `grow`;
+    background white, colours those of `image`, unshaded.
+
+    Args:
+        image: `(B, 3, H, W)`, RGB in [0, 1].
+        xyz: `(B, 3, H, W)`, metres, camera frame (x right, y down, z forward), registered with `image`; anything
+            outside `foreground`.
+        foreground: `(B, H, W)` bool, what is drawn; a subset of the measured points (`foreground_mask`).
+        rotations: `(v, 3, 3)`, on the device of `xyz`.
+        size: S, rows and columns of the views.
+
+    Returns:
+        The views. A sample without foreground has white images and nothing visible.
+
+    Raises:
+        ValueError: A shape is not the one above, or `image` and `xyz` differ in size.
+    """
+    check_shape("image", image, "(B, 3, H, W)")
+    if image.shape != xyz.shape:
+        remedy = "resize them to the same rows and columns (`resize_organised` for the cloud)"
+        msg = f"`image` has shape {tuple(image.shape)}, wanted that of `xyz`, {tuple(xyz.shape)}: {remedy}."
+        raise ValueError(msg)
+    camera = place_camera(xyz, foreground, size)
+    # what is not drawn may hold NaN, which no later masking would get rid of
+    xyz = xyz.where(foreground[:, None], camera.centre[..., None, None])
+    points, drawn = rearrange(xyz, "b c h w -> b c (h w)"), rearrange(foreground, "b h w -> b 1 (h w)")
+    pixels, depth = project(rotate(points, rotations, camera.centre), camera)
+
+    enlargement = (points[:, None, 2] / depth).where(drawn, 0.0).amax(dim=(1, 2))
+    radius = splat_radius(ray_spacing(xyz, foreground), enlargement, camera.focal)
+    # the canvas is a splat larger all around, for points outside the image whose splats reach into it
+    nearest, canvas = (pixels + 0.5).floor() + MAX_RADIUS, size + 2 * MAX_RADIUS
+    on_canvas = ((nearest >= 0) & (nearest < canvas)).all(dim=2)
+    in_image = ((nearest >= MAX_RADIUS) & (nearest < MAX_RADIUS + size)).all(dim=2)
+    depth = depth_in_pixels(depth, camera).where(drawn & on_canvas, math.inf)
+    column, row = nearest.clamp(0, canvas - 1).long().unbind(dim=2)
+    cells = row * canvas + column
+
+    buffer = grow(z_buffer(cells, depth, canvas), radius)
+    visible = visible_points(buffer, cells, depth, radius) & in_image
+    height = xyz.shape[2]
+    return Views(
+        images=paint(image, buffer.point[:, :, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]),
+        positions=rearrange(pixels.where(drawn[:, :, None], -1.0), "b v c (h w) -> b v h w c", h=height),
+        visible=rearrange(visible, "b v (h w) -> b v h w", h=height),
+    )
+
+
+def paint(image: Tensor, point: Tensor) -> Tensor:
+    """Give every pixel of every view the value of the point it shows.
+
+    CLIP3D-AD, Eq. 3, colours without shading: the geometry shows as displacement and occlusion.
+
+    Args:
+        image: `(B, C, H, W)`, a value for every point.
+        point: `(B, v, S, S)` int32, index of the point shown in row-major order; H * W = none.
+
+    Returns:
+        `(B, v, C, S, S)`, 1 (white) where there is no point.
+    """
+    # one white pixel after the last one: the index "none" then needs no case of its own
+    colours = F.pad(rearrange(image, "b c h w -> b c (h w)"), (0, 1), value=_WHITE)
+    colours = repeat(colours, "b c n -> b v c n", v=point.shape[1])
+    index = repeat(point.long(), "b v r s -> b v c (r s)", c=image.shape[1])
+    return rearrange(colours.gather(3, index), "b v c (r s) -> b v c r s", r=point.shape[2])

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Eq. 1: the rotations under which CLIP3D-AD looks at a part."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# The paper gives v = 27 and no angles. These are those of CPMF, its reference [6] for the renderings.
+_AXIS_ANGLES = torch.tensor([0.0, -15.0, 15.0])
+
+VIEW_ANGLES: Tensor = torch.cartesian_prod(_AXIS_ANGLES, _AXIS_ANGLES, _AXIS_ANGLES)
+"""(27, 3): theta_x, theta_y, theta_z in degrees, theta_x outermost; row k - 1 is the paper's view k."""
+
+DEFAULT_VIEWS: tuple[int, ...] = (5, 9, 14, 19, 27)
+"""The five views the paper works with (section 4.1), 1-based."""
+
+
+def rotation_matrix(theta_x: Tensor | float, theta_y: Tensor | float, theta_z: Tensor | float) -> Tensor:
+    """Compose the rotation of a view from its three angles.
+
+    CLIP3D-AD, Eq. 1, exactly as printed. Its subscripts name the angle, not the axis of the matrix that the angle
+    turns: theta_x turns about z, theta_y about y, theta_z about x, and the first and the last turn the other way round
+    from the usual right-handed matrices.
+
+    Args:
+        theta_x: Radians, any shape; the three broadcast.
+        theta_y: Radians.
+        theta_z: Radians.
+
+    Returns:
+        `(..., 3, 3)`, to be multiplied with column vectors in the camera frame.
+
+    Example:
+        >>> import math
+        >>> rotation_matrix(math.pi / 2, 0.0, 0.0).round().int().tolist()
+        [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
+    """
+    x, y, z = torch.broadcast_tensors(*(torch.as_tensor(theta) for theta in (theta_x, theta_y, theta_z)))
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    first = _matrix((x.cos(), x.sin(), zero), (-x.sin(), x.cos(), zero), (zero, zero, one))
+    second = _matrix((y.cos(), zero, y.sin()), (zero, one, zero), (-y.sin(), zero, y.cos()))
+    third = _matrix((one, zero, zero), (zero, z.cos(), z.sin()), (zero, -z.sin(), z.cos()))
+    return first @ second @ third
+
+
+def view_rotations(views: Sequence[int]) -> Tensor:
+    """Look up the rotations of the paper's views.
+
+    CLIP3D-AD, Eq. 1, with the angles of `VIEW_ANGLES`.
+
+    Args:
+        views: 1-based view numbers, 1 to 27, as in the paper's Tables 5 and 7.
+
+    Returns:
+        `(v, 3, 3)` float32.
+
+    Raises:
+        ValueError: There is no view, or a number outside 1 to 27.
+
+    Example:
+        >>> view_rotations([1]).tolist()
+        [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]
+    """
+    last = len(VIEW_ANGLES)
+    if len(views) == 0 or not all(1 <= view <= last for view in views):
+        msg = f"`views` is {list(views)}, wanted one or more numbers from 1 to {last}: the paper counts from 1."
+        raise ValueError(msg)
+    # double precision up to the last step: the rotations are constants, so they may as well be the nearest float32
+    angles = VIEW_ANGLES[torch.tensor(views) - 1].double().deg2rad()
+    return rotation_matrix(*angles.unbind(dim=1)).float()
+
+
+def _matrix(*rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Matrix (..., 3, 3) from three rows of three entries (...)."""
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)

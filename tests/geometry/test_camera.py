@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from anomalib_clip3dad.geometry import Camera, place_camera, project, rotate, view_rotations
+
+from .scenes import bumpy
+
+
+def test_camera_of_a_known_box():
+    xyz = torch.full((1, 3, 2, 3), math.nan)
+    # box 0.1 x 0.2 x 0.05 around (0.05, 0.3, 0.525); the mean is elsewhere
+    for i, point in enumerate([(0.0, 0.2, 0.5), (0.1, 0.4, 0.55), (0.0, 0.2, 0.5), (0.0, 0.4, 0.55)]):
+        xyz[0, :, i // 3, i % 3] = torch.tensor(point)
+    foreground = torch.tensor([[[True, True, True], [True, False, False]]])
+    camera = place_camera(xyz, foreground, size=240)
+    np.testing.assert_allclose(camera.centre[0], [0.025, 0.3, 0.525], atol=1e-6)
+    assert camera.distance.item() == pytest.approx(1.2124356 * 0.2)
+    np.testing.assert_allclose(camera.eye[0], [0.05, 0.3, 0.525 - 1.2124356 * 0.2], atol=1e-6)
+    assert camera.focal == pytest.approx(207.846097)
+    assert camera.principal == 119.5
+    # the largest edge, at the distance of the box's centre, spans 1 / 1.4 of the image
+    assert 0.2 / camera.pixel_size.item() == pytest.approx(240 / 1.4)
+
+
+@pytest.mark.parametrize("points", [0, 1])
+def test_camera_without_a_box_is_finite(points):
+    foreground = torch.zeros(1, 4, 4, dtype=torch.bool)
+    foreground[0, 0, :points] = True
+    camera = place_camera(torch.full((1, 3, 4, 4), 0.5), foreground, size=32)
+    assert all(part.isfinite().all() for part in camera[:3])
+    assert camera.distance.item() > 0
+
+
+def test_equation_2_against_a_loop():
+    _, xyz, _ = bumpy(0, 5, 6)
+    points = xyz.flatten(2)
+    rotations, centre = view_rotations([5, 14, 27]), torch.tensor([[0.01, -0.02, 0.5]])
+    turned = rotate(points, rotations, centre).double().numpy()
+    for k, rotation in enumerate(rotations.double().numpy()):
+        for i, point in enumerate(points[0].T.double().numpy()):
+            shifted = point - centre[0].double().numpy()
+            expected = [sum(rotation[r, c] * shifted[c] for c in range(3)) for r in range(3)]
+            np.testing.assert_allclose(turned[0, k, :, i], expected + centre[0].double().numpy(), atol=1e-7)
+
+
+def test_equation_4_against_the_matrices():
+    image_size = 100
+    _, xyz, foreground = bumpy(1, 6, 5)
+    camera = place_camera(xyz, foreground, image_size)
+    points = rotate(xyz.flatten(2), view_rotations([9, 19]), camera.centre)
+    pixels, depth = project(points, camera)
+    focal = image_size / 2 / math.tan(math.radians(30))
+    intrinsic = np.array([[focal, 0, image_size / 2 - 0.5], [0, focal, image_size / 2 - 0.5], [0, 0, 1]])
+    extrinsic = np.hstack((np.eye(3), -camera.eye[0].double().numpy()[:, None]))
+    for k in range(2):
+        for i in range(30):
+            scaled = intrinsic @ extrinsic @ np.append(points[0, k, :, i].double().numpy(), 1.0)
+            np.testing.assert_allclose(pixels[0, k, :, i], scaled[:2] / scaled[2], atol=1e-3)
+            assert depth[0, k, i].item() == pytest.approx(scaled[2], rel=1e-5)
+
+
+def test_points_behind_the_camera_have_no_depth():
+    eye = torch.tensor([[0.0, 0.0, 1.0]])
+    camera = Camera(eye, eye, torch.ones(1), focal=10.0, principal=5.0)
+    points = torch.tensor([[0.1, 0.2, 0.5], [0.1, 0.2, 1.0], [0.1, 0.2, 1.5]]).T[None, None]
+    pixels, depth = project(points, camera)
+    assert depth[0, 0].tolist() == [math.inf, math.inf, 0.5]
+    assert pixels.isfinite().all()
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match="`foreground` has shape"):
+        place_camera(torch.ones(2, 3, 4, 4), torch.ones(4, 4, dtype=torch.bool), 32)
+    with pytest.raises(ValueError, match="`xyz` has shape"):
+        place_camera(torch.ones(2, 4, 4, 3), torch.ones(2, 4, 4, dtype=torch.bool), 32)
+    with pytest.raises(ValueError, match=r"`points` has shape .* wanted \(B, 3, N\)"):
+        rotate(torch.ones(3, 5), torch.eye(3)[None], torch.zeros(1, 3))
