@@ -64,8 +64,11 @@ def foreground_mask(xyz: Tensor, valid: Tensor | None = None, *, frame: int = 10
 
 
 def _count(mask: Tensor) -> Tensor:
-    """Number of true pixels of a (B, H, W) mask, (B,)."""
-    return mask.sum(dim=(1, 2))
+    """Number of true pixels of a (B, H, W) mask, (B,) float32 (exact to 16 million).
+
+    Not an integer: OpenVINO 2026 gets a multiple of integer counts wrong from the second sample on.
+    """
+    return mask.to(torch.float32).sum(dim=(1, 2))
 
 
 def _frame_plane(points: Tensor, valid: Tensor, frame: int, distance: float) -> tuple[Tensor, Tensor]:

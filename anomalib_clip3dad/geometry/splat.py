@@ -155,7 +155,7 @@ def _pull(buffer: ZBuffer, axis: int, direction: int, radius: Tensor) -> ZBuffer
     for step in _STEPS:
         move = (radius - reach).clamp(max=step)[:, None, None, None]
         # at the rim the last pixel is read again, at a higher price than before: that changes nothing
-        source = (line + direction * move.long()).clamp(0, size - 1).expand(buffer.depth.shape)
+        source = (line + (direction * move).long()).clamp(0, size - 1).expand(buffer.depth.shape)
         depth = buffer.depth.gather(axis, source) + move
         point = buffer.point.gather(axis, source).where(depth < buffer.depth, buffer.point)
         buffer = ZBuffer(torch.minimum(depth, buffer.depth), point)
