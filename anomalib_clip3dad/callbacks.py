@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lightning callbacks: what happens to a batch of RGB + XYZ before the model sees it."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from anomalib_clip3dad.errors import InputError
 
-from .geometry import MultiViewRenderer, Views, foreground_mask, resize_organised
+from .geometry import Views, foreground_mask, resize_organised
+from .seeding import drawing_from
 from .synthesis import TextureSource, synthesise
 
 
@@ -19,7 +18,7 @@ class AnomalySynthesis(Callback):
     """Turns each training sample x+ into the pair x+, x-: the batch doubles, flawless first, then faulty.
 
     CLIP3D-AD, section 3.3.1. Both of a pair share one cloud. `gt_mask` and `gt_label` become those of the synthesis.
-    The anomalies depend on the seed and the step alone.
+    The anomalies depend on the seed and on how far the training is, not on what else draws random numbers.
 
     Args:
         texture_dir: folder of texture images (DTD); None takes augmented shots and noise.
@@ -42,18 +41,23 @@ class AnomalySynthesis(Callback):
         trainer: Trainer,
         pl_module: LightningModule,  # noqa: ARG002
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Double the batch."""
         foreground = prepare_cloud(batch)
         seed = torch.initial_seed() if self.seed is None else self.seed
-        with _drawing_from(seed, trainer.global_step, trainer.global_rank):
+        with drawing_from(seed, trainer.global_step, batch_idx, trainer.global_rank):
             anomalous, mask = synthesise(batch.image, foreground, self.textures, self.opacity)
+        empty = ~mask.any(dim=(1, 2))
+        if empty.any():
+            files = batch.depth_path or ["a cloud without a path"] * len(empty)
+            msg = f"{files[int(empty.nonzero()[0])]}: no measured point, so no part to train on; remove the sample"
+            raise InputError(msg)
         normal = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
         batch.image = torch.cat([batch.image, anomalous])
         batch.depth_map = torch.cat([batch.depth_map] * 2)
         batch.gt_mask = torch.cat([torch.zeros_like(mask), mask])
-        batch.gt_label = torch.cat([normal, mask.any(dim=(1, 2))])
+        batch.gt_label = torch.cat([normal, ~normal])
         for paths in ("image_path", "depth_path", "mask_path"):
             if getattr(batch, paths) is not None:
                 setattr(batch, paths, getattr(batch, paths) * 2)
@@ -64,21 +68,12 @@ class MultiViewRendering(Callback):
     """Renders the cloud of each sample from several sides and puts the views into the batch, as `batch.views`.
 
     CLIP3D-AD, section 3.3.2, Eq. 1-4. Runs behind the pre-processor, on images of the model's size.
-
-    Args:
-        views: numbers of the views, from 1 to 27, as many as the model's; None takes the model's own, which its
-            `forward` and exports render in any case.
     """
 
-    def __init__(self, views: Sequence[int] | None = None) -> None:
-        self.views = views
-
     def _render(self, model: Any, batch: Any) -> None:
-        foreground = prepare_cloud(batch)
-        renderer = model.renderer
-        if self.views is not None:
-            renderer = MultiViewRenderer(self.views, renderer.size).to(foreground.device)
-        batch.views = renderer(batch.image.as_subclass(torch.Tensor), batch.depth_map, foreground)
+        if model.views:
+            foreground = prepare_cloud(batch)
+            batch.views = model.renderer(batch.image.as_subclass(torch.Tensor), batch.depth_map, foreground)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Render the pairs."""
@@ -92,9 +87,17 @@ class MultiViewRendering(Callback):
     on_predict_batch_start = on_validation_batch_start  # type: ignore[assignment]
 
 
-def batch_views(batch: Batch) -> Views | None:
-    """The views that `MultiViewRendering` put into a batch, None where it did not run."""
-    return getattr(batch, "views", None)
+def take_views(batch: Batch) -> Views | None:
+    """Take what the callbacks put into a batch out of it again: predictions are kept, and views are large.
+
+    Args:
+        batch: as the callbacks left it.
+
+    Returns:
+        What `MultiViewRendering` made, None where it did not run.
+    """
+    batch.__dict__.pop("foreground", None)
+    return batch.__dict__.pop("views", None)
 
 
 def prepare_cloud(batch: Any) -> torch.Tensor:
@@ -125,14 +128,3 @@ def prepare_cloud(batch: Any) -> torch.Tensor:
         foreground = foreground_mask(batch.depth_map)
         batch.foreground = foreground
     return foreground
-
-
-@contextmanager
-def _drawing_from(*seeds: int) -> Iterator[None]:
-    """Seed torch's generator for a while, and put it back as it was."""
-    with torch.random.fork_rng(devices=[]):
-        mixed = 0
-        for seed in seeds:
-            mixed = (mixed * 1_000_003 + seed) % 2**63
-        torch.manual_seed(mixed)
-        yield

@@ -5,7 +5,7 @@ import pytest
 import torch
 from anomalib.data import DepthBatch, ImageBatch
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, batch_views, prepare_cloud
+from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, prepare_cloud, take_views
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resize_organised
 from tests.conftest import depth_batch
 
@@ -16,12 +16,12 @@ def step(number: int = 0, rank: int = 0) -> SimpleNamespace:
 
 
 def model(views: tuple[int, ...] = (5, 9)) -> SimpleNamespace:
-    return SimpleNamespace(renderer=MultiViewRenderer(views, 48))
+    return SimpleNamespace(views=views, renderer=MultiViewRenderer(views, 48))
 
 
-def synthesised(seed: int | None = 0, number: int = 0) -> DepthBatch:
+def synthesised(seed: int | None = 0, number: int = 0, batch_idx: int = 0) -> DepthBatch:
     batch = depth_batch()
-    AnomalySynthesis(seed=seed).on_train_batch_start(step(number), None, batch, 0)
+    AnomalySynthesis(seed=seed).on_train_batch_start(step(number), None, batch, batch_idx)
     return batch
 
 
@@ -39,7 +39,7 @@ def test_batch_becomes_pairs() -> None:
     assert batch.batch_size == 4
 
 
-def test_anomalies_depend_on_seed_and_step_alone() -> None:
+def test_anomalies_depend_on_seed_and_progress_alone() -> None:
     torch.manual_seed(5)
     first = synthesised(seed=1).image
     torch.manual_seed(6)
@@ -48,6 +48,8 @@ def test_anomalies_depend_on_seed_and_step_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(synthesised(seed=2).image, first)
     assert not torch.equal(synthesised(seed=1, number=1).image, first)
+    # within a step that accumulates gradients over several batches
+    assert not torch.equal(synthesised(seed=1, batch_idx=1).image, first)
 
 
 def test_without_a_seed_that_of_seed_everything_counts() -> None:
@@ -63,22 +65,37 @@ def test_views_are_the_renderers() -> None:
     batch = depth_batch()
     MultiViewRendering().on_test_batch_start(step(), model(), batch, 0)
     expected = MultiViewRenderer((5, 9), 48)(batch.image, batch.depth_map, foreground_mask(batch.depth_map))
-    views = batch_views(batch)
+    views = take_views(batch)
     assert views is not None
     assert all(torch.equal(a, b) for a, b in zip(views, expected, strict=True))
 
 
-def test_own_views_replace_the_models() -> None:
-    own, models = depth_batch(), depth_batch()
-    MultiViewRendering(views=[14, 19]).on_test_batch_start(step(), model((5, 9)), own, 0)
-    MultiViewRendering().on_test_batch_start(step(), model((14, 19)), models, 0)
-    assert torch.equal(batch_views(own).images, batch_views(models).images)
+def test_models_without_views_get_none() -> None:
+    batch = depth_batch()
+    MultiViewRendering().on_test_batch_start(step(), SimpleNamespace(views=()), batch, 0)
+    assert take_views(batch) is None
+
+
+def test_views_are_taken_once_and_leave_nothing_behind() -> None:
+    batch = depth_batch()
+    MultiViewRendering().on_test_batch_start(step(), model(), batch, 0)
+    assert take_views(batch) is not None
+    assert take_views(batch) is None
+    assert not {"views", "foreground"} & set(vars(batch))
+
+
+def test_a_cloud_without_a_part_is_refused_by_name() -> None:
+    batch = depth_batch()
+    batch.depth_map[1] = 0
+    batch.depth_path = ["a.tiff", "b.tiff"]
+    with pytest.raises(ValueError, match=r"b\.tiff: no measured point"):
+        AnomalySynthesis().on_train_batch_start(step(), model(), batch, 0)
 
 
 def test_anomalies_show_in_the_views() -> None:
     batch = synthesised()
     MultiViewRendering().on_train_batch_start(step(), model(), batch, 0)
-    images = batch_views(batch).images
+    images = take_views(batch).images
     assert images.shape == (4, 2, 3, 48, 48)
     assert all((images[i] != images[i + 2]).any() for i in range(2))
 

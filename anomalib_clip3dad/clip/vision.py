@@ -28,6 +28,7 @@ class VisionTower(nn.Module):
     Args:
         visual: the `visual` of an open_clip model with a plain vision transformer; it is frozen here.
         layers: which blocks' tokens to return, from 1 (the paper: 6, 9, 12).
+        with_last: return those of the last block as well, behind the others.
 
     Raises:
         ValueError: If the tower is no plain vision transformer, or has no such block.
@@ -36,11 +37,13 @@ class VisionTower(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, visual: nn.Module, layers: Sequence[int]) -> None:
+    def __init__(self, visual: nn.Module, layers: Sequence[int], with_last: bool = False) -> None:
         super().__init__()
         blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
-        if blocks is None or not hasattr(visual, "ln_post") or getattr(visual, "proj", None) is None:
-            msg = f"clip_model: a plain vision transformer is needed (names that begin with ViT), got {type(visual)}"
+        projection = getattr(visual, "proj", None)
+        if blocks is None or projection is None or getattr(visual, "attn_pool", None) is not None:
+            kind = type(visual).__name__
+            msg = f"clip_model: a plain vision transformer is needed, as in ViT-B-16-plus-240; this one has a {kind}"
             raise InputError(msg)
         wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
         if wrong or not layers:
@@ -48,7 +51,7 @@ class VisionTower(nn.Module):
             msg = f"layers: {found}; the blocks of this CLIP count from 1 to {len(blocks)}"
             raise InputError(msg)
         self.visual: Any = visual.requires_grad_(requires_grad=False).eval()
-        self.layers = tuple(layers)
+        self.layers = (*layers, len(blocks)) if with_last else tuple(layers)
         for name, default in (("image_mean", (0.0, 0.0, 0.0)), ("image_std", (1.0, 1.0, 1.0))):
             values = torch.tensor(getattr(visual, name, None) or default)
             self.register_buffer(name.removeprefix("image_"), rearrange(values, "c -> c 1 1"), persistent=False)
@@ -72,16 +75,6 @@ class VisionTower(nn.Module):
     def embed_dim(self) -> int:
         """C, the width that images and texts share."""
         return self.visual.proj.shape[1]
-
-    @property
-    def heads(self) -> int:
-        """Attention heads of a block."""
-        return self.visual.transformer.resblocks[0].attn.num_heads
-
-    @property
-    def depth(self) -> int:
-        """Number of blocks."""
-        return len(self.visual.transformer.resblocks)
 
     def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
         """Stay in evaluation mode: a frozen tower never trains."""

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
+from anomalib_clip3dad.seeding import drawing_from
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ _RANDOM_SEED = 0
 def load_clip(clip_model: str, pretrained: str | Path | None) -> Any:
     """Build an open_clip model and load its weights.
 
-    CLIP3D-AD, section 4.1.3: ViT-B-16-plus-240 with weights learned on LAION-400M (tag laion400m_e32).
+    CLIP3D-AD, section 4.1.3: ViT-B-16-plus-240 with weights learned on LAION-400M. The paper does not name the epoch;
+    our choice is the last, tag laion400m_e32.
 
     Args:
         clip_model: an open_clip architecture, or ViT-Ti-16-240 of this package.
@@ -83,15 +85,18 @@ def _check_name(clip_model: str) -> None:
 
 
 def _build(clip_model: str) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_RANDOM_SEED)
+    with drawing_from(_RANDOM_SEED):
         return open_clip.create_model(clip_model).eval()
 
 
 def _find_weights(clip_model: str, pretrained: str) -> Path:
     if Path(pretrained).is_file():
         return Path(pretrained)
-    tags = open_clip.list_pretrained_tags_by_model(clip_model)
+    if pretrained.lower() == "openai":
+        msg = "pretrained='openai': these weights are a TorchScript archive, which cannot be read without running it; "
+        msg += "give pretrained=PATH of a state dict and the architecture whose name ends in -quickgelu"
+        raise InputError(msg)
+    tags = [tag for tag in open_clip.list_pretrained_tags_by_model(clip_model) if tag != "openai"]
     known = f"known tags of {clip_model}: {', '.join(tags) or 'none'}"
     if pretrained not in tags:
         msg = f"pretrained={pretrained!r}: neither a file nor a known tag ({known}); give pretrained=PATH of a weights "
@@ -112,13 +117,13 @@ def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:
         if source.suffix == ".safetensors":
             return load_file(source)
         content: Any = torch.load(source, map_location="cpu", weights_only=True)
+        state = content.get("state_dict", content)  # training checkpoints of open_clip wrap it
+        return {name.removeprefix("module."): tensor.as_subclass(torch.Tensor) for name, tensor in state.items()}
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         msg = f"pretrained: {source} holds no weights that can be read safely ({reason}); give a .safetensors file, or "
         msg += "a .pt / .bin file with a plain state dict"
         raise InputError(msg) from None
-    state = content.get("state_dict", content)  # training checkpoints of open_clip wrap it
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _load(model: nn.Module, state: dict[str, torch.Tensor], source: Path, clip_model: str) -> None:

@@ -31,7 +31,8 @@ class MVTec3DXYZ(AnomalibDataModule):
         category: Folder of one category.
         k_shot: Number of normal training samples to draw; None = all.
         shot_seed: Seed of the draw.
-        shots: The training samples by name instead, e.g. ["000", "017"] (in YAML with the quotes: 017 is a number).
+        shots: The training samples by name, e.g. ["000", "017"] (in YAML with the quotes: 017 is a number); `k_shot`
+            does not count then.
         train_batch_size: Samples per training step; 4 holds each sample of the usual largest shot once.
         eval_batch_size: Samples per validation and test step.
         num_workers: Loader processes; 0 needs no `if __name__ == "__main__"` and no shared memory. Raise it when all
@@ -46,9 +47,6 @@ class MVTec3DXYZ(AnomalibDataModule):
         val_split_mode: `from_dir` is the folder `validation`; else as in anomalib.
         val_split_ratio: Part of the samples to validate on, for the modes that split.
         seed: Seed of splits and of the order of the shots; None = `shot_seed`.
-
-    Raises:
-        ValueError: If `k_shot` and the number of `shots` differ.
     """
 
     seed: int  # never None, as it may be in anomalib 2.7.0: every random choice has a seed
@@ -88,9 +86,6 @@ class MVTec3DXYZ(AnomalibDataModule):
             val_split_ratio=val_split_ratio,
             seed=shot_seed if seed is None else seed,
         )
-        if k_shot is not None and shots is not None and len(shots) != k_shot:
-            msg = f"k_shot={k_shot} but shots= names {len(shots)} samples; pass only one of the two"
-            raise InputError(msg)
         self.root = Path(root)
         self.category = category
         self.k_shot = k_shot
@@ -158,17 +153,19 @@ class MVTec3DXYZ(AnomalibDataModule):
             )
             raise InputError(msg)
         shots, self.train_data = self.train_data, self._others
-        yield
-        self._others, self.train_data = self.train_data, shots
+        try:
+            yield
+        finally:
+            self._others, self.train_data = self.train_data, shots
 
     def train_dataloader(self) -> DataLoader:
         """Make the loader of the training samples.
 
         Returns:
-            With few shots, a loader that repeats them for as many steps as the trainer asks for, see
-            `samples_to_draw`; else anomalib's.
+            One that repeats the samples for as many steps as the trainer asks for, see `samples_to_draw`; anomalib's if
+            all samples are used and the trainer counts epochs.
         """
-        if not self.is_few_shot:
+        if not self.is_few_shot and (self.trainer is None or self.trainer.max_steps < 1):
             return super().train_dataloader()
         num_shots = len(self.train_data)
         return DataLoader(

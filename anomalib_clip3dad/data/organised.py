@@ -14,6 +14,8 @@ from einops import rearrange
 
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
+_FARTHEST = 20.0  # metres; no part is inspected from there, while millimetres give hundreds
+
 
 def read_organised(path: str | Path) -> torch.Tensor:
     """Read one organised point cloud: a TIFF with one XYZ point per pixel.
@@ -29,7 +31,8 @@ def read_organised(path: str | Path) -> torch.Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, is not (H, W, 3) of floats, or holds no measured point.
+        ValueError: If the file cannot be read, is not (H, W, 3) of floats, holds no measured point, or seems to be in
+            millimetres.
 
     Example:
         >>> import tempfile
@@ -49,6 +52,10 @@ def read_organised(path: str | Path) -> torch.Tensor:
     points = np.where(np.isfinite(points).all(axis=-1, keepdims=True), points, np.float32(0))
     if not points.any():
         msg = f"{path}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
+        raise InputError(msg)
+    distance = float(np.median(points[..., 2][points.any(axis=-1)]))
+    if distance > _FARTHEST:
+        msg = f"{path}: half of the points are over {distance:.0f} m away; XYZ must be metres: millimetres / 1000"
         raise InputError(msg)
     return torch.from_numpy(rearrange(points, "h w c -> c h w").copy())
 

@@ -22,9 +22,6 @@ class Toy3D(MVTec3DXYZ):
         num_good: Normal test samples.
         num_defects: Anomalous test samples of each kind of defect.
         **kwargs: Arguments of `MVTec3DXYZ`: k_shot, shot_seed, shots, batch sizes, augmentations, split modes.
-
-    Raises:
-        ValueError: If `k_shot` and the number of `shots` differ.
     """
 
     def __init__(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from anomalib_clip3dad.errors import InputError
+
 # The paper gives v = 27 and no angles. These are those of CPMF, its reference [6] for the renderings.
 _AXIS_ANGLES = torch.tensor([0.0, -15.0, 15.0])
 
@@ -13,7 +15,7 @@ VIEW_ANGLES: Tensor = torch.cartesian_prod(_AXIS_ANGLES, _AXIS_ANGLES, _AXIS_ANG
 """(27, 3): theta_x, theta_y, theta_z in degrees, theta_x outermost; row k - 1 is the paper's view k."""
 
 DEFAULT_VIEWS: tuple[int, ...] = (5, 9, 14, 19, 27)
-"""The five views the paper works with (section 4.1), 1-based."""
+"""The five views the paper works with (section 3.3.4), 1-based."""
 
 
 def rotation_matrix(theta_x: Tensor | float, theta_y: Tensor | float, theta_z: Tensor | float) -> Tensor:
@@ -65,7 +67,7 @@ def view_rotations(views: Sequence[int]) -> Tensor:
     last = len(VIEW_ANGLES)
     if len(views) == 0 or not all(1 <= view <= last for view in views):
         msg = f"`views` is {list(views)}, wanted one or more numbers from 1 to {last}: the paper counts from 1."
-        raise ValueError(msg)
+        raise InputError(msg)
     # double precision up to the last step: the rotations are constants, so they may as well be the nearest float32
     angles = VIEW_ANGLES[torch.tensor(views) - 1].double().deg2rad()
     return rotation_matrix(*angles.unbind(dim=1)).float()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints that hold what was trained, and only a fingerprint of what was not."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
 
@@ -10,28 +10,55 @@ from anomalib_clip3dad.errors import InputError
 
 
 class FrozenTowerMixin(LightningModule):
-    """Leaves `model.tower` out of checkpoints; put it before AnomalibModule among the bases."""
+    """Leaves `model.tower` out of checkpoints, and loads none into a model that was made differently.
+
+    Put it before AnomalibModule among the bases.
+    """
 
     model: Any
+    # names of the constructor's arguments that change what the trained weights mean
+    must_agree: ClassVar[tuple[str, ...]] = ()
     _frozen = "model.tower."
+    _tower_hash: str | None = None
+
+    @property
+    def tower_hash(self) -> str:
+        """Fingerprint of the frozen tower, taken once."""
+        if self._tower_hash is None:
+            self._tower_hash = weights_hash(self.model.tower)
+        return self._tower_hash
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen tower out, and note which one it was."""
         super().on_save_checkpoint(checkpoint)
         trained = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(self._frozen)}
         checkpoint["state_dict"] = trained
-        checkpoint["tower_hash"] = weights_hash(self.model.tower)
+        checkpoint["tower_hash"] = self.tower_hash
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put this model's own tower under what was trained.
 
         Raises:
-            ValueError: If the checkpoint was trained on another tower.
+            ValueError: If the checkpoint is of another kind of model, of other arguments or another tower.
         """
         super().on_load_checkpoint(checkpoint)
-        if checkpoint["tower_hash"] != weights_hash(self.model.tower):
-            trained_on = {key: checkpoint["hyper_parameters"].get(key) for key in ("clip_model", "pretrained")}
-            msg = f"the checkpoint was trained on other CLIP weights ({trained_on}); give the same clip_model and "
-            msg += "pretrained"
+        trained = checkpoint["hyper_parameters"]
+        if "tower_hash" not in checkpoint:
+            msg = f"ckpt_path: this is no checkpoint of {type(self).__name__}; give one that it was trained to"
+            raise InputError(msg)
+        for name in self.must_agree:
+            then, now = _plain(trained.get(name)), _plain(self.hparams.get(name))
+            if then != now:
+                msg = f"ckpt_path: the checkpoint was trained with {name}={then}, this model has {name}={now}; give "
+                msg += "the same"
+                raise InputError(msg)
+        if checkpoint["tower_hash"] != self.tower_hash:
+            msg = "ckpt_path: the checkpoint was trained on other CLIP weights "
+            msg += f"(pretrained={trained['pretrained']!r}); give the same"
             raise InputError(msg)
         checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(self._frozen)}
+
+
+def _plain(value: Any) -> Any:
+    """Lists and tuples alike: configs give the one, Python the other."""
+    return list(value) if isinstance(value, list | tuple) else value

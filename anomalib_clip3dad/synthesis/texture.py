@@ -10,6 +10,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
 from anomalib_clip3dad.errors import MissingFileError
+from anomalib_clip3dad.seeding import drawing_from
 
 
 class TextureSource:
@@ -33,8 +34,7 @@ class TextureSource:
             msg = f"texture_dir: no image found in {folder} (looked for {', '.join(IMG_EXTENSIONS)}); give a folder of "
             msg += "texture images such as DTD, or leave texture_dir out to use augmented shots and noise"
             raise MissingFileError(msg)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the generator draws one of its settings when it is made (anomalib 2.7.0)
+        with drawing_from(0):  # the generator draws one of its settings when it is made (anomalib 2.7.0)
             self._augment = PerlinAnomalyGenerator().augmenters
 
     def draw(self, image: torch.Tensor) -> torch.Tensor:

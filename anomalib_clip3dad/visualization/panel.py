@@ -77,19 +77,25 @@ class DepthVisualizer(ImageVisualizer):
         panel.paste(drawn.crop((first, 0, drawn.width, drawn.height)), (2 * first, 0))
         return panel
 
-    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: DepthBatch, *_: int) -> None:  # type: ignore[override]  # noqa: ARG002
+    def on_test_batch_end(  # type: ignore[override]
+        self,
+        trainer: Any,
+        pl_module: Any,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: DepthBatch,
+        batch_idx: int = 0,
+        *_: int,
+    ) -> None:
         """Draw and save the samples of a batch."""
         folder = Path(self.output_dir or Path(trainer.default_root_dir) / "images")
-        for item in batch:
+        for i, item in enumerate(batch):
             panel = self.panel(item)
             if panel is not None:
-                file = folder / picture_name(item.image_path or "image.png")
+                file = folder / (picture_name(item.image_path) if item.image_path else f"{batch_idx:03d}_{i:03d}.png")
                 file.parent.mkdir(parents=True, exist_ok=True)
                 panel.save(file)
 
-    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: DepthBatch, *_: int) -> None:  # type: ignore[override]
-        """Draw and save the samples of a batch."""
-        self.on_test_batch_end(trainer, pl_module, outputs, batch)
+    on_predict_batch_end = on_test_batch_end  # type: ignore[assignment]
 
 
 def picture_name(image_path: str | Path) -> Path:

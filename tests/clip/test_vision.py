@@ -71,6 +71,12 @@ def test_images_of_another_size(tiny_clip: str) -> None:
         tower(torch.rand(1, 3, 32, 48))
 
 
-def test_towers_that_are_no_vision_transformer() -> None:
-    with pytest.raises(ValueError, match="ViT"):
-        VisionTower(load_clip("RN50", None).visual, [1])
+def test_the_last_block_behind_the_others(tiny_clip: str) -> None:
+    tower = VisionTower(load_clip(tiny_clip, None).visual, [1, 2], with_last=True)
+    assert tower.layers == (1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["RN50", "coca_ViT-B-32"])
+def test_towers_that_are_no_plain_vision_transformer(name: str) -> None:
+    with pytest.raises(ValueError, match="a plain vision transformer is needed"):
+        VisionTower(load_clip(name, None).visual, [1])

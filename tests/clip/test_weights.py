@@ -60,6 +60,18 @@ def test_never_unpickles(tiny_clip: str, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {1: torch.zeros(3)}, {"state_dict": 3}, {"a": "b"}])
+def test_files_without_a_state_dict(tiny_clip: str, tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(ValueError, match=r"odd\.pt holds no weights"):
+        load_clip(tiny_clip, str(tmp_path / "odd.pt"))
+
+
+def test_openai_archives_are_refused_before_the_download() -> None:
+    with pytest.raises(ValueError, match=r"TorchScript.*-quickgelu"):
+        load_clip("ViT-B-16", "openai")
+
+
 def test_truncated_file(tiny_clip: str, other_weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     for name in ("cut.safetensors", "cut.pt"):
         file = tmp_path / name

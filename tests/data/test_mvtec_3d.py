@@ -97,8 +97,8 @@ def test_named_shots(mvtec_root: Path) -> None:
         assert data.training_files == ["train/good/rgb/001.png", "train/good/rgb/004.png"]
     with pytest.raises(ValueError, match=r"'44' \(nearest: 004"):
         ready(mvtec_root, shots=["44"])
-    with pytest.raises(ValueError, match=r"k_shot=1 but shots= names 2 samples; pass only one"):
-        MVTec3DXYZ(root=mvtec_root, shots=["004", "001"], k_shot=1)
+    # named ones count more than the number that a config may hold besides
+    assert len(ready(mvtec_root, shots=["004", "001"], k_shot=4).training_files) == 2
     with pytest.raises(ValueError, match=r"k_shot=7 but .*bagel/train/good/rgb holds 6 normal samples; lower k_shot"):
         ready(mvtec_root, k_shot=7)
 
@@ -115,6 +115,12 @@ def test_one_epoch_holds_the_whole_training(mvtec_root: Path) -> None:
         drawn = Counter(stem for batch in model.seen for stem in batch)
         assert list(drawn.values()) == [6, 6, 6, 6]
     assert runs[0] == runs[1]
+
+
+def test_so_it_does_with_all_samples(mvtec_root: Path) -> None:
+    """Validation sets the threshold behind the last step, not somewhere before it."""
+    _, trainer = fit(MVTec3DXYZ(root=mvtec_root, train_batch_size=4), max_steps=5, enable_checkpointing=False)
+    assert (trainer.global_step, trainer.current_epoch) == (5, 1)
 
 
 def test_epochs_without_max_steps_differ(mvtec_root: Path) -> None:

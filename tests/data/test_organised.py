@@ -76,6 +76,16 @@ def test_wrong_content_is_explained(tmp_path: Path, array: np.ndarray, words: li
     assert "\n" not in str(error.value)
 
 
+def test_millimetres_are_refused(tmp_path: Path) -> None:
+    points = np.full((4, 5, 3), 0.5, dtype=np.float32)
+    points[0] = 0
+    tifffile.imwrite(tmp_path / "m.tiff", points, photometric="rgb")
+    tifffile.imwrite(tmp_path / "mm.tiff", 1000 * points, photometric="rgb")
+    assert read_organised(tmp_path / "m.tiff").max() == 0.5
+    with pytest.raises(ValueError, match=r"mm\.tiff: half of the points are over 500 m away.*millimetres / 1000"):
+        read_organised(tmp_path / "mm.tiff")
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_truncated_file_is_explained(tmp_path: Path, kept: float, compression: str | None) -> None:

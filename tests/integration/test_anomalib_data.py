@@ -57,7 +57,7 @@ def folder(root: Path) -> AnomalibDataModule:
 
 
 def xyz(root: Path) -> AnomalibDataModule:
-    return MVTec3DXYZ(root=root, category="gear", k_shot=2, **LOADERS)
+    return MVTec3DXYZ(root=root, category="gear", k_shot=2, **(LOADERS | {"num_workers": 1}))
 
 
 def toy(root: Path) -> AnomalibDataModule:  # noqa: ARG001

@@ -40,7 +40,8 @@ class GlobalFusion(nn.Module):
 class LocalFusion(nn.Module):
     """Refine the views' patch tokens, average them over the views and project them to C.
 
-    CLIP3D-AD, section 3.3.4 and Figure 5. The projection starts at zero: untrained, the views add nothing.
+    CLIP3D-AD, section 3.3.4 and Figure 5. The projection starts at zero: untrained, the views add nothing. Tokens of
+    patches that a view does not show take part in its attention as zeros (our choice) and not in the average.
 
     Args:
         width: D, of the tokens.

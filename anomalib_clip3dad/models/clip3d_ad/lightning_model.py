@@ -19,10 +19,16 @@ from lightning.pytorch import Callback
 from torch import nn
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, batch_views
+from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, take_views
 from anomalib_clip3dad.clip import VisionTower, embed_prompts, load_clip, prompt_ensemble
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.geometry import DEFAULT_VIEWS, MultiViewRenderer, foreground_mask, resize_organised
+from anomalib_clip3dad.geometry import (
+    DEFAULT_VIEWS,
+    MultiViewRenderer,
+    foreground_mask,
+    resize_organised,
+    view_rotations,
+)
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.visualization import DepthVisualizer
 
@@ -52,13 +58,16 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         align_views: sample the views' tokens at P_2D; our choice, the paper computes P_2D and does not say for what.
         adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
         decoder_depth: transformer blocks of the decoder; our choice.
-        max_steps: optimiser steps where the trainer is given no limit (`max_steps`, `max_epochs`, `max_time`); our
-            choice.
+        loss_temperature: divides the similarities of the contrastive loss; the paper has none, which is 1.
+        max_steps: optimiser steps where the trainer is given no limit (`max_steps`, `max_epochs`, `max_time`; Lightning
+            does not tell its default of 1000 epochs from a limit of 1000 epochs); our choice.
         pre_processor: see `AnomalibModule`; the default only resizes, CLIP's mean and deviation are in the model.
         post_processor: see `AnomalibModule`.
         evaluator: see `AnomalibModule`; the default: image AUROC and AUPR, pixel AUROC and AUPRO, all on raw scores.
         visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map.
     """
+
+    must_agree = ("clip_model", "layers", "views", "align_views", "adapter_ratio", "decoder_depth")
 
     def __init__(
         self,
@@ -71,28 +80,34 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         align_views: bool = True,
         adapter_ratio: float = 0.2,
         decoder_depth: int = 2,
+        loss_temperature: float = 1.0,
         max_steps: int = 200,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        prompt_ensemble(prompts)  # a wrong name should not wait for seconds of loading
+        prompt_ensemble(prompts)  # wrong names and numbers should not wait for seconds of loading
+        if views:
+            view_rotations(views)
         clip = load_clip(clip_model, pretrained)
-        self._image_size = clip.visual.image_size  # the default pre-processor, made by super().__init__, needs it
+        tower = VisionTower(clip.visual, sorted(set(layers)), with_last=bool(views))
+        self._image_size = (tower.image_size, tower.image_size)  # for the pre-processor that super().__init__() makes
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self.class_name = class_name
         self.prompts = prompts
         self.views = tuple(views)
         self.max_steps = max_steps
-        tower = VisionTower(clip.visual, [*layers, *([len(clip.visual.transformer.resblocks)] if views else [])])
+        self.loss_temperature = loss_temperature
         self.model: Clip3dAdModel = Clip3dAdModel(tower, len(self.views), align_views, adapter_ratio, decoder_depth)
-        # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and setup() lets it go.
+        if self.views:
+            self.renderer = MultiViewRenderer(self.views, tower.image_size)
+        # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and set_class() lets it go.
         self._embed: Callable[..., torch.Tensor] | None = partial(
             embed_prompts, clip, open_clip.get_tokenizer(clip_model)
         )
-        if self.views:
-            self.renderer = MultiViewRenderer(self.views, tower.image_size)
+        if class_name:
+            self.set_class(class_name)
 
     # ------------------------------------------------------------------ what anomalib asks
     @property
@@ -180,6 +195,15 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         self._embed = None
         logger.info("Prompts speak of a %r.", class_name)
 
+    def on_train_end(self) -> None:
+        """Say so if no validation set the threshold: every label would be meaningless."""
+        post = self.post_processor
+        if isinstance(post, PostProcessor) and post.enable_thresholding and post.image_threshold.isnan():
+            logger.warning(
+                "No validation ran, so there is no threshold and labels mean nothing. Give validation samples, and as "
+                "many steps as fill whole epochs."
+            )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what the prompts speak of."""
         super().on_save_checkpoint(checkpoint)
@@ -192,10 +216,12 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
-        adapted = self.model(batch.image, batch_views(batch))
+        adapted = self.model(batch.image, take_views(batch))
         assert isinstance(adapted, Adapted)  # noqa: S101
         normal, anomalous = adapted.image.chunk(2)
-        contrastive = bidirectional_contrastive_loss(normal, anomalous, adapted.text[:1], adapted.text[1:])
+        contrastive = bidirectional_contrastive_loss(
+            normal, anomalous, adapted.text[:1], adapted.text[1:], self.loss_temperature
+        )
         segmentation = segmentation_loss(adapted.anomaly_map, batch.gt_mask)
         loss = segmentation + contrastive
         self.log_dict(
@@ -207,7 +233,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
     def validation_step(self, batch: Any, *_: Any) -> Any:
         """Score a batch."""
-        prediction = self.model(batch.image, batch_views(batch))
+        prediction = self.model(batch.image, take_views(batch))
         return batch.update(pred_score=prediction.pred_score, anomaly_map=prediction.anomaly_map)
 
     test_step = validation_step  # type: ignore[assignment]
@@ -222,7 +248,14 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
         Returns:
             Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold).
+
+        Raises:
+            ValueError: If no class was set, so that there are no prompts to compare with.
         """
+        if self._embed is not None:
+            msg = "class_name: the model does not know what its prompts speak of; give class_name, call set_class(), "
+            msg += "or load a checkpoint"
+            raise InputError(msg)
         # not `self.pre_processor(image)`, which resizes without antialiasing, unlike the steps (read in anomalib 2.7.0)
         transform = getattr(self.pre_processor, "transform", None)
         image = transform(image) if transform else image

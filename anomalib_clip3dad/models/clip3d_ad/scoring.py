@@ -25,8 +25,7 @@ def similarity_map(
     Returns:
         S_map, (B, height, width) in [0, 1], larger = more anomalous.
     """
-    similarities = functional.normalize(features, dim=-1) @ functional.normalize(text, dim=-1).T / temperature
-    anomalous = rearrange(similarities.softmax(dim=-1)[..., 1], "b (h w) -> b 1 h w", h=grid[0])
+    anomalous = rearrange(_anomalous_share(features, text, temperature), "b (h w) -> b 1 h w", h=grid[0])
     return functional.interpolate(anomalous, size, mode="bilinear", align_corners=False)[:, 0]
 
 
@@ -49,5 +48,12 @@ def anomaly_score(
     >>> anomaly_score(torch.tensor([[0.0, 1.0]]), torch.eye(2), torch.full((1, 2, 2), 0.25)).item()
     1.2499994039535522
     """
-    similarities = functional.normalize(image, dim=-1) @ functional.normalize(text, dim=-1).T / temperature
-    return similarities.softmax(dim=-1)[..., 1] + anomaly_map.amax(dim=(-2, -1))
+    return _anomalous_share(image, text, temperature) + anomaly_map.amax(dim=(-2, -1))
+
+
+def _anomalous_share(embeddings: torch.Tensor, text: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Softmax over the cosine similarities of (..., C) with the two texts; (...), the share of the faulty one."""
+    # never in half precision: divided by 0.07, its steps would tie scores that differ
+    with torch.autocast(embeddings.device.type, enabled=False):
+        image, state = (functional.normalize(side.float(), dim=-1) for side in (embeddings, text))
+        return (image @ state.T / temperature).softmax(dim=-1)[..., 1]

@@ -30,7 +30,7 @@ class Clip3dAdModel(nn.Module):
     """CLIP3D-AD (arXiv 2406.18941, Figure 2) around a frozen vision tower.
 
     Args:
-        tower: the frozen tower, made with `layers` = L and, behind them, the last block when there are views.
+        tower: the frozen tower, made with `layers` = L and, when there are views, `with_last`.
         num_views: v, 0 for none (Table 5).
         align_views: sample the views' tokens at P_2D; otherwise token j is the same place of each view's own picture.
         adapter_ratio: share of the adapters' correction.
@@ -73,7 +73,7 @@ class Clip3dAdModel(nn.Module):
             In evaluation: `pred_score` (B,) in [0, 2] and `anomaly_map` (B, S, S) in [0, 1], larger = more anomalous.
 
         Raises:
-            ValueError: If the number of views is not the one the model was made for, or no text was set.
+            ValueError: If the number of views is not the one the model was made for.
         """
         embedding, features = self._encode(image, views)
         anomaly_map = similarity_map(

@@ -3,6 +3,7 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ from anomalib.data import DepthBatch, DepthItem
 from anomalib.engine import Engine
 from anomalib.metrics import AUROC, Evaluator, F1Score
 from safetensors.torch import save_file
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering
 from anomalib_clip3dad.clip import load_clip
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
 from anomalib_clip3dad.models import Clip3dAd
 from tests.conftest import bumpy_part
 
@@ -52,6 +56,15 @@ def engine(**arguments: Any) -> Engine:
     return Engine(**(quiet | arguments))
 
 
+def trained_at_random(model: Clip3dAd) -> Clip3dAd:
+    """Draw every trained parameter: what starts at zero would hide all that comes before it."""
+    torch.manual_seed(2)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
 def scores(model: Clip3dAd) -> torch.Tensor:
     batch = next(iter(loader(anomalous=True, batch_size=4)))
     with torch.no_grad():
@@ -60,7 +73,6 @@ def scores(model: Clip3dAd) -> torch.Tensor:
 
 def test_trains_what_it_should_and_nothing_else(tiny_clip: str) -> None:
     model = make(tiny_clip)
-    model.set_class("tire")
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
     engine(max_steps=3).fit(model, loader(), loader())
     for name, value in model.model.state_dict().items():
@@ -103,10 +115,15 @@ def test_same_seed_same_model(tiny_clip: str) -> None:
 
 
 def test_tested_twice_gives_the_same_bits(tiny_clip: str) -> None:
-    model = make(tiny_clip)
+    model = trained_at_random(make(tiny_clip))
     first, second = (engine().test(model, loader(anomalous=True), verbose=False) for _ in range(2))
     assert first == second
     assert torch.equal(scores(model), scores(model))
+    predictions = [engine().predict(model, loader(anomalous=True)) for _ in range(2)]
+    for one, other in zip(*predictions, strict=True):
+        assert torch.equal(one.anomaly_map, other.anomaly_map)
+        assert torch.equal(one.pred_score, other.pred_score)
+        assert not hasattr(one, "views")  # large, and nobody asked for them
 
 
 def test_default_metrics(tiny_clip: str) -> None:
@@ -147,8 +164,7 @@ def _rendered(model: Clip3dAd, batch: DepthBatch) -> DepthBatch:
 
 def test_steps_and_forward_agree(tiny_clip: str) -> None:
     """What is exported later must be what is tested."""
-    model = make(tiny_clip, post_processor=False)
-    model.set_class("tire")
+    model = trained_at_random(make(tiny_clip, post_processor=False))
     batch = next(iter(loader(batch_size=4)))
     with torch.no_grad():
         forward = model.eval()(batch.image, batch.depth_map)
@@ -158,7 +174,7 @@ def test_steps_and_forward_agree(tiny_clip: str) -> None:
 
 
 def test_callbacks_stand_around_the_pre_processor_and_can_be_replaced(tiny_clip: str) -> None:
-    own = AnomalySynthesis(opacity=(0.5, 0.6)), MultiViewRendering(views=[14, 27])
+    own = AnomalySynthesis(opacity=(0.5, 0.6)), MultiViewRendering()
     for given in ((), own, own[::-1]):
         model, trainer = make(tiny_clip), engine(max_steps=1, callbacks=list(given))
         trainer.fit(model, loader(), loader())
@@ -170,6 +186,32 @@ def test_callbacks_stand_around_the_pre_processor_and_can_be_replaced(tiny_clip:
         assert at == sorted(at)
         assert sum(isinstance(callback, AnomalySynthesis | MultiViewRendering) for callback in callbacks) == 2
         assert all(callback in callbacks for callback in given)
+
+
+def test_equation_15_on_the_pairs_of_a_batch(tiny_clip: str) -> None:
+    model = trained_at_random(make(tiny_clip, loss_temperature=0.5)).train()
+    model.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    batch = next(iter(loader()))
+    trainer = SimpleNamespace(global_step=0, global_rank=0)
+    AnomalySynthesis(seed=0).on_train_batch_start(trainer, model, batch, 0)
+    batch = _rendered(model, batch)
+    views = MultiViewRenderer((5, 9), 48)(batch.image, batch.depth_map, foreground_mask(batch.depth_map))
+    adapted = model.model(batch.image, views)
+    text_normal, text_anomalous = adapted.text
+
+    def similarity(image: torch.Tensor, text: torch.Tensor) -> float:
+        return torch.exp(functional.cosine_similarity(image, text, dim=0) / 0.5)
+
+    contrastive = torch.zeros(())
+    for plus, minus in ((0, 2), (1, 3)):  # sample 0 and its anomaly are 0 and 2 of the doubled batch
+        pp, pn = (similarity(adapted.image[plus], text) for text in (text_normal, text_anomalous))
+        np, nn = (similarity(adapted.image[minus], text) for text in (text_normal, text_anomalous))
+        i2t = -torch.log(pp / (pp + pn)) - torch.log(nn / (nn + np))
+        t2i = -torch.log(pp / (pp + np)) - torch.log(nn / (nn + pn))
+        contrastive += (i2t + t2i) / 2 / 2
+    mask, s_map = batch.gt_mask.float(), adapted.anomaly_map
+    segmentation = -(mask * torch.log(s_map) + (1 - mask) * torch.log(1 - s_map)).mean()
+    torch.testing.assert_close(model.training_step(batch, 0), contrastive + segmentation)
 
 
 @pytest.mark.parametrize(("limits", "steps"), [({}, 7), ({"max_steps": 3}, 3), ({"max_epochs": 2}, 4)])
@@ -187,7 +229,7 @@ def test_checkpoint_reloaded_gives_equal_scores(tiny_clip: str, with_class: bool
     file = trainer.trainer.checkpoint_callback.best_model_path
     assert torch.equal(scores(Clip3dAd.load_from_checkpoint(file)), scores(model))
 
-    other = make(tiny_clip, class_name="bagel", adapter_ratio=0.2)
+    other = make(tiny_clip, class_name="bagel")
     result = engine().test(other, loader(anomalous=True), ckpt_path=file, verbose=False)
     assert other.class_name == ("tire" if with_class else "object")
     assert result == engine().test(model, loader(anomalous=True), verbose=False)
@@ -196,7 +238,7 @@ def test_checkpoint_reloaded_gives_equal_scores(tiny_clip: str, with_class: bool
 def test_checkpoint_holds_no_frozen_weights(tiny_clip: str) -> None:
     model, trainer = make(tiny_clip), engine(max_steps=1)
     trainer.fit(model, loader(), loader())
-    content = torch.load(trainer.trainer.checkpoint_callback.best_model_path, weights_only=False)
+    content = torch.load(trainer.trainer.checkpoint_callback.best_model_path, weights_only=True)
     assert not any("tower" in name or "transformer" in name for name in content["state_dict"])
     assert "model.text" in content["state_dict"]
 
@@ -206,7 +248,7 @@ def test_checkpoint_of_other_weights_is_refused(tiny_clip: str, tmp_path: Path) 
     trainer.fit(make(tiny_clip), loader(), loader())
     state = {name: value + 1 for name, value in load_clip(tiny_clip, None).state_dict().items()}
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"trained on other CLIP weights.*give the same clip_model and pretrained"):
+    with pytest.raises(ValueError, match=r"trained on other CLIP weights.*give the same"):
         Clip3dAd.load_from_checkpoint(
             trainer.trainer.checkpoint_callback.best_model_path, pretrained=str(tmp_path / "other.safetensors")
         )
@@ -234,10 +276,69 @@ def test_prompts_name_the_category_of_the_data(tiny_clip: str, caplog: pytest.Lo
         model.setup("test")
     assert model.class_name == "cable gland"
     assert "'cable gland'" in caplog.text
-    with pytest.raises(RuntimeError, match=r"speaks of 'cable gland' already"):
+    with pytest.raises(RuntimeError, match="speaks of 'cable gland' already"):
         model.set_class("tire")
 
 
 def test_other_image_sizes_than_clips_are_refused(tiny_clip: str) -> None:
     with pytest.raises(ValueError, match=r"this CLIP reads \(48, 48\)"):
         make(tiny_clip).configure_pre_processor((64, 64))
+
+
+@pytest.mark.parametrize(
+    "other", [{"layers": [2, 3]}, {"views": [14, 27]}, {"align_views": False}, {"adapter_ratio": 0.9}, {"views": []}]
+)
+def test_checkpoint_of_other_arguments_is_refused(tiny_clip: str, other: dict[str, Any]) -> None:
+    trainer = engine(max_steps=1)
+    trainer.fit(make(tiny_clip), loader(), loader())
+    file = trainer.trainer.checkpoint_callback.best_model_path
+    (name,) = other
+    with pytest.raises(ValueError, match=rf"ckpt_path.*trained with {name}=.*this model has {name}="):
+        engine().test(make(tiny_clip, **other), loader(anomalous=True), ckpt_path=file)
+
+
+def test_checkpoint_of_another_model_is_refused(tiny_clip: str) -> None:
+    with pytest.raises(ValueError, match="no checkpoint of Clip3dAd"):
+        make(tiny_clip).on_load_checkpoint({"hyper_parameters": {}, "state_dict": {}})
+
+
+def test_layers_go_from_coarse_to_fine(tiny_clip: str) -> None:
+    assert make(tiny_clip, layers=[3, 1, 3]).model.tower.layers == (1, 3, 3)
+
+
+def test_without_a_class_there_is_no_score(tiny_clip: str) -> None:
+    image, xyz = bumpy_part()
+    with pytest.raises(ValueError, match="class_name"):
+        make(tiny_clip, class_name=None)(image[None], xyz[None])
+    assert make(tiny_clip).eval()(image[None], xyz[None]).pred_score.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"views": [28]}, "28"),
+        ({"layers": [4]}, "count from 1 to 3"),
+        ({"layers": []}, "at least one"),
+        ({"prompts": "x"}, "cpe"),
+    ],
+)
+def test_wrong_arguments(tiny_clip: str, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(tiny_clip, **wrong)
+
+
+def test_towers_it_cannot_read() -> None:
+    with pytest.raises(InputError, match="a plain vision transformer is needed"):
+        make("RN50")
+
+
+def test_one_engine_for_models_with_and_without_views(tiny_clip: str) -> None:
+    trainer = engine(max_steps=1)
+    for views in ([5, 9], []):
+        trainer.test(make(tiny_clip, views=views), loader(anomalous=True), verbose=False)
+
+
+def test_a_training_without_validation_says_so(tiny_clip: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        engine(max_steps=1).fit(make(tiny_clip), loader())
+    assert "no threshold" in caplog.text

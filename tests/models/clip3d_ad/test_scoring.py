@@ -43,3 +43,13 @@ def test_equations_16_to_18() -> None:
         positive, negative = math.exp(s[0] / 0.07) / total, math.exp(s[1] / 0.07) / total
         expected = negative / (negative + positive) + max(s_map[b].flatten().tolist())
         assert scores[b].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_half_precision_around_does_not_reach_the_similarities() -> None:
+    image, text, features = torch.randn(3, 5), torch.randn(2, 5), torch.randn(3, 6, 5)
+    expected = similarity_map(features, text, (2, 3), (4, 6))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        s_map = similarity_map(features, text, (2, 3), (4, 6))
+        scores = anomaly_score(image, text, s_map)
+    assert scores.dtype == s_map.dtype == torch.float32
+    assert torch.equal(s_map, expected)
