@@ -11,7 +11,7 @@ install: .venv/installed ## set up .venv with everything (about 6 GB, mostly PyT
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "Python 3.10 or newer is needed, $(PYTHON) is `$(PYTHON) --version`: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+		{ echo "Python 3.10 or newer is needed; name one that runs: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[deploy,dev]'

@@ -81,8 +81,9 @@ def main() -> None:
         "can do. Give Clip3dAd real weights for that (README, 'Real weights').",
         style="bold yellow",
     )
-    console.print(f"One of each kind (image, depth, mask, heat map, prediction): {overview(pictures[-1]).absolute()}")
-    console.print(f"All pictures: {pictures[-1].absolute()}")
+    # not through the console, which would break long paths into lines
+    print(f"One of each kind (image, depth, mask, heat map, prediction): {overview(pictures[-1]).absolute()}")
+    print(f"All pictures: {pictures[-1].absolute()}")
 
 
 if __name__ == "__main__":

@@ -89,3 +89,20 @@ def test_bad_input_ends_with_one_line(toy_root: Path, tmp_path: Path) -> None:
     last = ended.stderr.strip().splitlines()[-1]
     assert last.startswith(f"error: {toy_root / 'bagle'}: no such category")
     assert last.endswith("gear")
+
+
+def test_demo(tmp_path: Path) -> None:
+    """What `make demo` runs, with one step."""
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, PROJECT / "examples" / "demo.py", "--max_steps", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert all(metric in ended.stdout for metric in METRICS)
+    assert "RANDOM" in ended.stdout
+    (pictures,) = re.findall(r"All pictures: (\S+)", ended.stdout)
+    assert len(list(Path(pictures).glob("test/*/*.png"))) == 42
+    assert (Path(pictures) / "overview.png").is_file()
