@@ -23,7 +23,9 @@ def main(checkpoint: str, image_path: str, xyz_path: str, heat_map_path: str) ->
         result = model(image[None], xyz[None])
 
     # normalised by the threshold that training set from good parts: 0.5 is the threshold
-    print(f"{image_path}: score {result.pred_score.item():.3f}, {'faulty' if result.pred_label.item() else 'good'}")
+    verdict = "faulty" if result.pred_label.item() else "good"
+    verdict = verdict if model.has_threshold else "no verdict: training had no validation parts to set a threshold"
+    print(f"{image_path}: score {result.pred_score.item():.3f}, {verdict}")
 
     picture = visualize_image(image)
     heat = visualize_anomaly_map(result.anomaly_map[0]).resize(picture.size)

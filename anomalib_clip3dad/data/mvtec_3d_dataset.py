@@ -110,6 +110,8 @@ def find_category(root: Path, category: str) -> Path:
     folder = root / category
     if not folder.is_dir():
         found = ", ".join(sorted(path.parent.name for path in root.glob("*/train"))) or "none"
+        if (root / "train").is_dir():
+            found += f"; {root} is a category itself: pass its parent as root= and {root.resolve().name} as category="
         msg = f"{folder}: no such category; pass category= as one of those found in {root}: {found}"
         raise MissingFileError(msg)
     return folder

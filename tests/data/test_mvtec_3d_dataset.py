@@ -190,6 +190,8 @@ def test_missing_root_and_category(mvtec_root: Path) -> None:
     assert find_category(mvtec_root, "apple") == mvtec_root / "apple"
     with pytest.raises(FileNotFoundError, match=r"bagle: no such category; .* found in .*MVTec3D: apple, bagel$"):
         find_category(mvtec_root, "bagle")
+    with pytest.raises(FileNotFoundError, match=r"bagel is a category itself: pass its parent as root= and bagel as"):
+        find_category(mvtec_root / "bagel", "bagel")
     with pytest.raises(FileNotFoundError, match=r"nowhere: no such data set folder; .*mvtec\.com.*nowhere/bagel/train"):
         find_category(mvtec_root / "nowhere", "bagel")
 

@@ -195,14 +195,21 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         self._embed = None
         logger.info("Prompts speak of a %r.", class_name)
 
-    def on_train_end(self) -> None:
-        """Say so if no validation set the threshold: every label would be meaningless."""
+    @property
+    def has_threshold(self) -> bool:
+        """Whether validation has set a threshold; without one, labels mean nothing."""
         post = self.post_processor
-        if isinstance(post, PostProcessor) and post.enable_thresholding and post.image_threshold.isnan():
+        return isinstance(post, PostProcessor) and post.enable_thresholding and not post.image_threshold.isnan()
+
+    def on_train_end(self) -> None:
+        """Say so if no validation has set a threshold."""
+        if getattr(self.post_processor, "enable_thresholding", False) and not self.has_threshold:
             logger.warning(
                 "No validation ran, so there is no threshold and labels mean nothing. Give validation samples, and as "
                 "many steps as fill whole epochs."
             )
+
+    on_predict_start = on_train_end
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what the prompts speak of."""

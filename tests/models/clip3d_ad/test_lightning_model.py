@@ -339,6 +339,19 @@ def test_one_engine_for_models_with_and_without_views(tiny_clip: str) -> None:
 
 
 def test_a_training_without_validation_says_so(tiny_clip: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = make(tiny_clip)
     with caplog.at_level(logging.WARNING):
-        engine(max_steps=1).fit(make(tiny_clip), loader())
+        engine(max_steps=1).fit(model, loader())
     assert "no threshold" in caplog.text
+    assert not model.has_threshold
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        engine().predict(model, loader())
+    assert "no threshold" in caplog.text
+    caplog.clear()
+    model, trainer = make(tiny_clip), engine(max_steps=2)
+    with caplog.at_level(logging.WARNING):
+        trainer.fit(model, loader(), loader())
+        trainer.predict(model, loader())
+    assert "no threshold" not in caplog.text
+    assert model.has_threshold
