@@ -15,11 +15,12 @@ class InputError(ValueError):
         message: one line: which file or argument, what was found, what to do.
     """
 
-    latest: ClassVar["InputError | None"] = None
+    # the message alone: a kept error would keep all that its traceback saw, batches and models among it
+    latest: ClassVar[str] = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        InputError.latest = self
+        InputError.latest = message
 
 
 class MissingFileError(InputError, FileNotFoundError):
@@ -50,7 +51,7 @@ def explanation(error: BaseException) -> str | None:
         return last.partition("Error: ")[2] if "Original Traceback" in str(error) else str(error)
     # jsonargparse 4.46 quotes what went wrong in a constructor and drops the error itself
     latest = InputError.latest
-    return str(latest) if latest and isinstance(error, ValueError) and str(latest) in str(error) else None
+    return latest if latest and isinstance(error, ValueError) and latest in str(error) else None
 
 
 def print_input_errors_plainly(

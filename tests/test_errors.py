@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def test_found_in_what_quotes_it() -> None:
     assert explanation(ValueError(f"does not validate:\n - {error}\nGiven value: Namespace()")) == LINE
     assert explanation(ValueError("something else")) is None
     assert explanation(RuntimeError(LINE)) is None
+
+
+def test_no_error_is_kept_alive() -> None:
+    error = InputError(LINE)
+    gone = weakref.ref(error)
+    del error
+    assert gone() is None
 
 
 @pytest.mark.parametrize(("program", "plain"), [("anomalib", True), ("script.py", False)])

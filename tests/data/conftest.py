@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from anomalib.data import AnomalibDataModule
+from jsonargparse import ArgumentParser
 from PIL import Image
 
 HEIGHT, WIDTH = 12, 16
+
+
+def from_command_line(arguments: list[str]) -> AnomalibDataModule:
+    """Make a data module of arguments, parsed as anomalib's command does."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(AnomalibDataModule, "data", required=False, fail_untyped=False)
+    return parser.instantiate_classes(parser.parse_args(arguments)).data
 
 
 def write_sample(kind: Path, number: int, *, mask: bool = False) -> None:

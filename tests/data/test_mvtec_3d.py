@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from anomalib.data import AnomalibDataModule, AnomalibDataset, DepthBatch
+from anomalib.data import AnomalibDataset, DepthBatch
 from anomalib.pre_processing import PreProcessor
-from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from anomalib_clip3dad.data import KShotSampler, MVTec3DXYZ, choose_shots
+from tests.data.conftest import from_command_line
 
 LOGGER = "anomalib_clip3dad.data.mvtec_3d"
 
@@ -261,8 +261,6 @@ def test_a_tilers_collate_function_is_used(mvtec_root: Path) -> None:
 
 
 def test_arguments_parse_as_on_anomalibs_command_line(mvtec_root: Path) -> None:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(AnomalibDataModule, "data", required=False, fail_untyped=False)
     arguments = [
         "--data=anomalib_clip3dad.data.MVTec3DXYZ",
         f"--data.root={mvtec_root}",
@@ -272,7 +270,7 @@ def test_arguments_parse_as_on_anomalibs_command_line(mvtec_root: Path) -> None:
         "--data.train_augmentations=torchvision.transforms.v2.RandomHorizontalFlip",
         "--data.train_augmentations.p=1.0",
     ]
-    data = parser.instantiate_classes(parser.parse_args(arguments)).data
+    data = from_command_line(arguments)
     data.setup()
     assert data.training_files == ["train/good/rgb/001.png", "train/good/rgb/004.png"]
     assert isinstance(data.train_data.augmentations, v2.RandomHorizontalFlip)

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from anomalib.data import AnomalibDataModule
-from jsonargparse import ArgumentParser
 
 from anomalib_clip3dad.data import Toy3D
+from tests.data.conftest import from_command_line
 
 SMALL: dict[str, Any] = {"size": (64, 80), "num_train": 3, "num_validation": 1, "num_good": 2, "num_defects": 1}
 
@@ -63,8 +62,6 @@ def test_unknown_category(tmp_path: Path) -> None:
 
 
 def test_arguments_of_both_classes_parse(tmp_path: Path) -> None:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(AnomalibDataModule, "data", required=False, fail_untyped=False)
     arguments = [
         "--data=anomalib_clip3dad.data.Toy3D",
         f"--data.root={tmp_path}",
@@ -78,10 +75,10 @@ def test_arguments_of_both_classes_parse(tmp_path: Path) -> None:
         "--data.eval_batch_size=3",
         "--data.val_split_mode=from_train",
     ]
-    data = parser.instantiate_classes(parser.parse_args(arguments)).data
+    data = from_command_line(arguments)
     assert (data.k_shot, data.shot_seed, data.eval_batch_size, data.val_split_mode) == (2, 5, 3, "from_train")
     data.setup()
     assert (data.category, data.toy_seed, len(data.train_data)) == ("ring", 3, 2)
     assert data.test_data[0].image.shape == torch.Size([3, 64, 80])
     with pytest.raises(Exception, match="k_shots"):
-        parser.parse_args([*arguments, "--data.k_shots=2"])
+        from_command_line([*arguments, "--data.k_shots=2"])

@@ -27,8 +27,7 @@ def test_no_part_gives_no_mask() -> None:
     assert not perlin_mask(torch.zeros(32, 32, dtype=torch.bool)).any()
 
 
-def test_noise_above_the_threshold_is_the_mask() -> None:
-    """On a full foreground the share of mask falls as the threshold rises, for the same draw."""
+def test_a_higher_threshold_leaves_less_of_the_same_mask() -> None:
     everywhere = torch.ones(64, 64, dtype=torch.bool)
     masks = []
     for threshold in (0.2, 0.4):

@@ -169,10 +169,10 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
     # ------------------------------------------------------------------ steps
     def setup(self, stage: str) -> None:
-        """Embed the prompts, and limit a training that nobody limited."""
+        """Take the class from the data if nobody named one, and limit a training that nobody limited."""
         if self._embed is not None:
             category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
-            self.set_class(self.class_name or (category or "object").replace("_", " "))
+            self.set_class((category or "object").replace("_", " "))
         # Lightning 2.6 turns "no limit given" into 1000 epochs before it calls setup().
         if stage == "fit" and self.trainer.max_steps == -1 and self.trainer.max_epochs == 1000:
             self.trainer.fit_loop.epoch_loop.max_steps = self.max_steps
