@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Defects as edits of height and colour. Some kinds are those of Toy3D, too; their code is not.
+
+All kinds are drawn from three patches made for every part at once: a ragged blob, a jagged stroke and a piece of rim.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from small_clip.fields import Dice, ramp, spread
+
+AREAS = (0.003, 0.10)  # share of the part's area that a defect covers
+_EASY_AREA = 0.03  # the smallest at first
+
+
+class Part(NamedTuple):
+    """What a defect edits, n parts seen from above.
+
+    Attributes:
+        height: (n, S, S) in part radii, 0 = background.
+        albedo: (n, 3, S, S) in [0, 1].
+        hole: (n, S, S) bool, no point was measured; only the turned views show it.
+    """
+
+    height: Tensor
+    albedo: Tensor
+    hole: Tensor
+
+
+class Patches(NamedTuple):
+    """Where a defect may be and how it varies, for n parts.
+
+    Attributes:
+        blob: (n, S, S) in [0, 1], soft and ragged, 1 in the middle.
+        spot: (n, S, S) in [0, 1], the same with a sharp edge.
+        stroke: (n, S, S) in [0, 1], a thin line.
+        rim: (n, S, S) in [0, 1], grows from a line across the part to its end.
+        noise: (n, 4, S, S) fine to coarse.
+        colour: (n, 3) that stands out from what is there.
+        strange: (n, 3, S, S) what other material looks like.
+        depth: (n, 1, 1) in part radii, 0.06 .. 0.2.
+        sign: (n, 1, 1) -1 or 1.
+    """
+
+    blob: Tensor
+    spot: Tensor
+    stroke: Tensor
+    rim: Tensor
+    noise: Tensor
+    colour: Tensor
+    strange: Tensor
+    depth: Tensor
+    sign: Tensor
+
+
+class Kind(NamedTuple):
+    """One kind of defect.
+
+    Attributes:
+        states: how captions put it, with {} for the part.
+        edit: (part, patches) -> the edited part and where it is, (n, S, S) in [0, 1].
+        conspicuous: whether it is seen at once, by its colour.
+        view_only: whether only turned views show it.
+    """
+
+    states: tuple[str, ...]
+    edit: Callable[[Part, Patches], tuple[Part, Tensor]]
+    conspicuous: bool = False
+    view_only: bool = False
+
+
+def _paint(part: Part, colour: Tensor, weight: Tensor) -> Part:
+    colour = colour[:, :, None, None] if colour.ndim == 2 else colour
+    return part._replace(albedo=torch.lerp(part.albedo, colour.clamp(0, 1), weight[:, None].clamp(0, 1)))
+
+
+def _move(part: Part, by: Tensor) -> Part:
+    """Raise or lower the surface; the part keeps a thin floor, so that its outline stays."""
+    floor = part.height.clamp(max=0.03)
+    return part._replace(height=torch.maximum(part.height + by * (part.height > 0.02), floor))
+
+
+def _dent(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _move(part, -at.depth * at.blob), at.blob
+
+
+def _lump(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _move(part, at.depth * (at.blob * (2 - at.blob)).sqrt() * (1 + 0.1 * at.noise[:, 1])), at.blob
+
+
+def _crack(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _paint(_move(part, -at.depth * at.stroke), 0.15 * part.albedo, 0.9 * at.stroke), at.stroke
+
+
+def _scratch(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _paint(_move(part, -0.15 * at.depth * at.stroke), at.colour, 0.85 * at.stroke), at.stroke
+
+
+def _groove(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _move(part, at.sign * at.depth * at.stroke), at.stroke
+
+
+def _stain(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    soaked = part.albedo * (0.25 + 0.6 * at.colour[:, :, None, None])
+    return _paint(part, soaked, ramp(2 * at.blob) * (0.75 + 0.2 * at.noise[:, 2])), at.blob
+
+
+def _burn(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    dark = part.albedo * part.albedo.new_tensor([0.45, 0.32, 0.25])[:, None, None]
+    return _paint(part, dark, at.blob * (0.9 + 0.3 * at.noise[:, 1])), at.blob
+
+
+def _paint_spot(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _paint(part, at.colour, 0.95 * at.spot), at.spot
+
+
+def _wrong_texture(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _paint(part, at.strange, at.spot), at.spot
+
+
+def _contamination(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    bits = ramp(3 * at.noise[:, 1] - 0.5) * ramp(3 * at.blob)
+    return _paint(_move(part, 0.3 * at.depth * bits), at.colour, 0.9 * bits), ramp(3 * at.blob)
+
+
+def _foreign_body(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    raised = _move(part, at.depth * at.spot * (1 + 0.15 * at.noise[:, 1]))
+    return _paint(raised, at.colour[:, :, None, None] * (1 + 0.12 * at.noise[:, :1]), at.spot), at.spot
+
+
+def _corrosion(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    rough = _move(part, 0.2 * at.depth * at.noise[:, 0] * at.blob)
+    return _paint(rough, at.colour, at.blob * ramp(0.5 + at.noise[:, 0])), at.blob
+
+
+def _pierced(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return part._replace(height=part.height * (1 - at.spot)), at.spot
+
+
+def _broken_off(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    gone = ramp(8 * at.rim + 0.5 * at.noise[:, 1] * (at.rim > 0))
+    return part._replace(height=part.height * (1 - gone)), gone
+
+
+def _chip(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    rough = _move(part, -at.depth * at.spot * (1 + 0.3 * at.noise[:, 0]))
+    raw = (0.75 - 0.5 * part.albedo.mean(1, keepdim=True)) * (1 + 0.15 * at.noise[:, :1])
+    return _paint(rough, raw.expand_as(part.albedo), 0.8 * at.spot), at.spot
+
+
+def _bent(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return _move(part, 1.5 * at.sign * at.depth * at.rim), ramp(3 * at.rim)
+
+
+def _unmeasured(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    return part._replace(hole=part.hole | (at.spot > 0.5)), at.spot
+
+
+KINDS: dict[str, Kind] = {
+    "dent": Kind(("dented {}", "{} with a dent", "{} with a dented surface"), _dent),
+    "lump": Kind(("{} with a lump", "{} with a bulge", "swollen {}"), _lump),
+    "groove": Kind(("{} with a groove", "{} with a ridge", "gouged {}"), _groove),
+    "bend": Kind(("bent {}", "{} with a bent edge", "deformed {}"), _bent),
+    "crack": Kind(("cracked {}", "{} with a crack", "fractured {}"), _crack, conspicuous=True),
+    "scratch": Kind(("scratched {}", "{} with a scratch"), _scratch),
+    "stain": Kind(("stained {}", "{} with a stain", "dirty {}"), _stain, conspicuous=True),
+    "burn": Kind(("burnt {}", "discoloured {}", "{} with a dark spot"), _burn),
+    "spot": Kind(("{} with a spot of paint", "{} with a wrong colour", "misprinted {}"), _paint_spot, conspicuous=True),
+    "texture": Kind(("{} with a wrong texture", "{} with a patch of other material"), _wrong_texture, conspicuous=True),
+    "contamination": Kind(("contaminated {}", "{} with contamination", "{} with dirt on it"), _contamination),
+    "foreign": Kind(("{} with a foreign body", "{} with something stuck to it"), _foreign_body, conspicuous=True),
+    "corrosion": Kind(("corroded {}", "{} with a rough patch"), _corrosion),
+    "hole": Kind(("{} with a hole", "pierced {}"), _pierced),
+    "piece": Kind(("broken {}", "{} with a missing piece", "incomplete {}"), _broken_off),
+    "chip": Kind(("chipped {}", "{} with a chip", "{} with a piece broken out"), _chip, conspicuous=True),
+    "unmeasured": Kind(("{} with missing points", "{} with a gap"), _unmeasured, view_only=True),
+}
+NAMES = tuple(KINDS)
+
+
+def _places(dice: Dice, part: Part, at_edge: Tensor) -> Tensor:
+    """Pixels (n, 2) column and row on the part; near its outline where `at_edge`."""
+    count, size = part.height.shape[0], part.height.shape[-1]
+    step = 4
+    on_part = functional.avg_pool2d((part.height > 0.02).float()[:, None], step)[:, 0]
+    around = functional.avg_pool2d(on_part[:, None], 5, 1, 2)[:, 0]
+    weights = on_part * torch.where(spread(at_edge), (around < 0.8) + 1e-4, 1.0)
+    index = dice.pick(weights.reshape(count, -1))
+    cells = size // step
+    cell = torch.stack([index % cells, index // cells], dim=1)
+    return (cell + 0.5) * step + dice.uniform(count, 2, low=-2, high=2)
+
+
+def draw_patches(dice: Dice, part: Part, noise: Tensor, scale: Tensor, ease: float = 0.0) -> Patches:
+    """Decide where the defects are, how large and how deep.
+
+    Args:
+        dice: source.
+        part: the flawless parts.
+        noise: (n, 4, S, S).
+        scale: (n,) pixels of a part radius.
+        ease: from 0, all sizes, to 1, large ones only.
+
+    Returns:
+        The patches; blob, spot, stroke and rim cover about the same drawn share of the part, see `AREAS`.
+    """
+    count, size = part.height.shape[0], part.height.shape[-1]
+    centre = _places(dice, part, dice.chance(0.25, count))
+    smallest = AREAS[0] * (_EASY_AREA / AREAS[0]) ** ease
+    area = (part.height > 0.02).sum((1, 2)).clamp(min=60) * dice.log_uniform(count, low=smallest, high=AREAS[1])
+    turn = dice.uniform(count, high=2 * torch.pi)
+    line = torch.arange(size, device=noise.device) + 0.5
+    right, down = line[None, None] - spread(centre[:, 0]), line[None, :, None] - spread(centre[:, 1])
+    along = right * spread(turn.cos()) + down * spread(turn.sin())
+    across = down * spread(turn.cos()) - right * spread(turn.sin())
+    blob, spot = _blob(dice, along, across, area, noise)
+    stroke = _stroke(dice, along, across, area, noise, 0.8 * scale)
+    rim = _rim(part, turn, area)
+    here = (part.albedo * spot[:, None]).sum((2, 3)) / spot.sum((1, 2))[:, None].clamp(min=1)
+    colour = _contrasting(dice, here)
+    depth = spread(dice.log_uniform(count, low=0.06, high=0.2))
+    sign = spread(dice.chance(0.5, count).float() * 2 - 1)
+    return Patches(blob, spot, stroke, rim, noise, colour, part.albedo.roll(1, 0), depth, sign)
+
+
+def _blob(dice: Dice, along: Tensor, across: Tensor, area: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Soft and sharp, of about `area` pixels."""
+    aspect = dice.log_uniform(len(area), low=1, high=2.2).sqrt()
+    radius = (area / torch.pi).sqrt().clamp(min=2.2)
+    reach = ((along / spread(radius * aspect)).square() + (across / spread(radius / aspect)).square()).sqrt()
+    reach = reach + spread(dice.uniform(len(area), high=0.25)) * noise[:, 2] + spread(0.3 / radius) * noise[:, 1]
+    return ramp(1.25 - reach), ramp((1 - reach) * spread(radius) / 1.5 + 0.5)
+
+
+def _stroke(dice: Dice, along: Tensor, across: Tensor, area: Tensor, noise: Tensor, longest: Tensor) -> Tensor:
+    """A thin line of about `area` pixels, half of it up to `longest`; it sways and is more or less jagged."""
+    width = dice.log_uniform(len(area), low=1.4, high=4.5)
+    half = (area / width / 2).clamp(min=5).minimum(longest)
+    swing, waves = dice.uniform(len(area), high=0.35), dice.uniform(len(area), high=4)
+    sway = spread(swing * half) * (along / spread(half) * spread(waves)).sin()
+    jag = spread(dice.uniform(len(area), high=2.5)) * noise[:, 1]
+    thin = (1 - (along / spread(half)).square()).clamp(min=0).sqrt()
+    return ramp((0.5 * spread(width) * thin - (across + sway + jag).abs()) / 1.2 + 0.5) * (thin > 0)
+
+
+def _rim(part: Part, turn: Tensor, area: Tensor) -> Tensor:
+    """Grows from 0 at a line across the part, at right angles to `turn`, to 1 at the part's end behind it."""
+    size = part.height.shape[-1]
+    line = torch.arange(size, device=turn.device) + 0.5 - size / 2
+    ahead = line[None, None] * spread(turn.cos()) + line[None, :, None] * spread(turn.sin())
+    end = ahead.masked_fill(part.height <= 0.02, -1e4).amax((1, 2))
+    back = end - (area / 1.1).sqrt().clamp(min=4)
+    return ((ahead - spread(back)) / spread(end - back)).clamp(0, 1)
+
+
+def _contrasting(dice: Dice, here: Tensor) -> Tensor:
+    """Colours (n, 3) that stand out from those of (n, 3)."""
+    colour = dice.uniform(len(here), 3)
+    near = (colour - here).abs().amax(1, keepdim=True) < 0.3
+    return torch.where(near, (here > 0.45).float().mul(-0.9).add(0.95).expand(-1, 3), colour)
+
+
+def draw_kinds(dice: Dice, view: Tensor, ease: float = 0.0) -> Tensor:
+    """Draw what is wrong with each part.
+
+    Args:
+        dice: source.
+        view: (n,) bool, seen as a turned point cloud: some defects show only there.
+        ease: from 0, all kinds alike, to 1, only the conspicuous ones.
+
+    Returns:
+        (n,) indices into `NAMES`.
+    """
+    weights = [1.0 if kind.conspicuous else 1.0 - ease for kind in KINDS.values()]
+    from_above = [weight * (not kind.view_only) for weight, kind in zip(weights, KINDS.values(), strict=True)]
+    return dice.pick(torch.tensor([from_above, weights], device=dice.device)[view.long()])
+
+
+def spoil(part: Part, patches: Patches, kind: Tensor) -> tuple[Part, Tensor]:
+    """Give each part its kind of defect.
+
+    Args:
+        part: n flawless parts.
+        patches: where and how.
+        kind: (n,) indices into `NAMES`.
+
+    Returns:
+        The edited parts and the masks, (n, S, S) bool, on the flawless part only.
+    """
+    height, albedo, hole = (field.clone() for field in part)
+    mask = torch.zeros_like(part.hole)
+    for number, name in enumerate(NAMES):
+        rows = (kind == number).nonzero()[:, 0]
+        if not len(rows):
+            continue
+        edited, where = KINDS[name].edit(Part(*(f[rows] for f in part)), Patches(*(f[rows] for f in patches)))
+        height[rows], albedo[rows], hole[rows] = edited
+        mask[rows] = where > 0.3
+    return Part(height, albedo, hole), mask & (part.height > 0.02)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random fields and numbers of a batch, all from one generator, so that a step can be made again bit by bit."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PERIODS = (2, 6, 20, 70)  # pixels: correlation lengths of the four channels of `noise_fields`
+_BICUBIC_LOSS = 0.72  # standard deviation that bicubic enlargement leaves of white noise, measured once
+
+
+class Dice:
+    """A source of random numbers on one device.
+
+    Args:
+        seed: of everything drawn.
+        device: where the tensors live.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Numbers in [low, high)."""
+        return low + (high - low) * torch.rand(shape, generator=self.generator, device=self.device)
+
+    def log_uniform(self, *shape: int, low: float, high: float) -> Tensor:
+        """Numbers in [low, high) whose logarithm is uniform."""
+        return low * (high / low) ** self.uniform(*shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers."""
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def below(self, count: int, *shape: int) -> Tensor:
+        """Whole numbers 0 .. count - 1."""
+        return torch.randint(count, shape, generator=self.generator, device=self.device)
+
+    def chance(self, share: float, *shape: int) -> Tensor:
+        """True with probability `share`."""
+        return self.uniform(*shape) < share
+
+    def pick(self, weights: Tensor) -> Tensor:
+        """An index per row of (n, k) weights >= 0, with their probabilities; rows of zeros pick any."""
+        return torch.multinomial(weights + 1e-9, 1, generator=self.generator)[:, 0]
+
+
+def smooth_noise(dice: Dice, count: int, size: int, period: float) -> Tensor:
+    """Smooth fields of about zero mean and unit variance: white noise, enlarged bicubically.
+
+    Args:
+        dice: source.
+        count: n.
+        size: rows and columns.
+        period: pixels between the support points.
+
+    Returns:
+        (n, size, size).
+    """
+    cells = max(round(size / period), 2)
+    coarse = dice.normal(count, 1, cells, cells) / _BICUBIC_LOSS
+    return functional.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)[:, 0]
+
+
+def noise_fields(dice: Dice, count: int, size: int) -> Tensor:
+    """(n, 4, size, size): smooth noise of the four `PERIODS`, fine to coarse."""
+    return torch.stack([smooth_noise(dice, count, size, period) for period in PERIODS], dim=1)
+
+
+def spread(values: Tensor) -> Tensor:
+    """(n,) -> (n, 1, 1), to meet fields."""
+    return values[:, None, None]
+
+
+def ramp(values: Tensor) -> Tensor:
+    """Smooth step: 0 below 0, 1 above 1, 3 t^2 - 2 t^3 between."""
+    t = values.clamp(0, 1)
+    return t * t * (3 - 2 * t)
