@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-import open_clip
+
 import torch
 from small_clip.start import order_positions, whiten_patches
 
+from anomalib_clip3dad.clip import load_clip
+
 
 def test_neighbours_have_similar_positions() -> None:
-    visual = open_clip.create_model("ViT-Ti6-16-240").visual
+    visual = load_clip("ViT-Ti6-16-240", None).visual
     order_positions(visual)
     grid = visual.positional_embedding[1:].view(15, 15, -1)
     distance = (grid[7, 7] - grid).norm(dim=-1)
@@ -14,7 +16,7 @@ def test_neighbours_have_similar_positions() -> None:
 
 
 def test_patches_become_uncorrelated_and_of_one_variance() -> None:
-    visual = open_clip.create_model("ViT-Ti6-16-240").visual
+    visual = load_clip("ViT-Ti6-16-240", None).visual
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(40, 3, 80, 80, generator=generator)
     images = torch.nn.functional.interpolate(coarse, (240, 240), mode="bicubic").clamp(0, 1)
