@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frozen vision tower: one pass gives the [CLS] embedding and the patch tokens of any blocks."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ class VisionTower(nn.Module):
 
     Args:
         visual: the `visual` of an open_clip model with a plain vision transformer; it is frozen here.
-        layers: which blocks' tokens to return, from 1 (the paper: 6, 9, 12).
+        layers: which blocks' tokens to return, from 1; None takes those at half, three quarters and the whole depth
+            (the paper: 6, 9, 12 of 12).
         with_last: return those of the last block as well, behind the others.
 
     Raises:
@@ -37,7 +39,7 @@ class VisionTower(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, visual: nn.Module, layers: Sequence[int], with_last: bool = False) -> None:
+    def __init__(self, visual: nn.Module, layers: Sequence[int] | None = None, with_last: bool = False) -> None:
         super().__init__()
         blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
         projection = getattr(visual, "proj", None)
@@ -45,6 +47,7 @@ class VisionTower(nn.Module):
             kind = type(visual).__name__
             msg = f"clip_model: a plain vision transformer is needed, as in ViT-B-16-plus-240; this one has a {kind}"
             raise InputError(msg)
+        layers = sorted({math.ceil(len(blocks) * k / 4) for k in (2, 3, 4)}) if layers is None else layers
         wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
         if wrong or not layers:
             found = f"there is no block {', '.join(map(str, wrong))}" if wrong else "at least one block is needed"

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 open_clip.add_model_config(Path(__file__).parent / "model_configs")
 
+# What `pretrained="small"` reads: MODEL.safetensors and SHA256SUMS, as sha256sum writes it, which says what is there.
+_SMALL = Path(__file__).parent / "small"
+
 # With `pretrained=None` the tower is drawn from this seed, so that a checkpoint, which holds no frozen weights, finds
 # the same tower again.
 _RANDOM_SEED = 0
@@ -32,16 +35,17 @@ def load_clip(clip_model: str, pretrained: str | Path | None) -> Any:
     our choice is the last, tag laion400m_e32.
 
     Args:
-        clip_model: an open_clip architecture, or ViT-Ti-16-240 of this package.
-        pretrained: a tag that open_clip knows for it (downloaded once to open_clip's cache), the path of a local file
-            (.safetensors, or .pt / .bin with a state dict), or None for random weights, drawn with a fixed seed.
+        clip_model: an open_clip architecture, or ViT-Ti6-16-240 or ViT-Ti-16-240 of this package.
+        pretrained: a tag that open_clip knows for it (downloaded once to open_clip's cache), "small" for the weights of
+            ViT-Ti6-16-240 that come with this package, the path of a local file (.safetensors, or .pt / .bin with a
+            state dict), or None for random weights, drawn with a fixed seed.
 
     Returns:
         The model in evaluation mode, on the CPU, float32.
 
     Raises:
-        ValueError: If the name is unknown, or the weights belong to another architecture.
-        FileNotFoundError: If the weights are neither a known tag nor a file.
+        ValueError: If the name is unknown, the weights belong to another architecture, or "small" is damaged.
+        FileNotFoundError: If the weights are neither a known tag nor a file, or "small" is not installed.
         ConnectionError: If the tag's weights cannot be downloaded.
     """
     _check_name(clip_model)
@@ -92,11 +96,14 @@ def _build(clip_model: str) -> Any:
 def _find_weights(clip_model: str, pretrained: str) -> Path:
     if Path(pretrained).is_file():
         return Path(pretrained)
+    if pretrained == "small":
+        return _find_small(clip_model)
     if pretrained.lower() == "openai":
         msg = "pretrained='openai': these weights are a TorchScript archive, which cannot be read without running it; "
         msg += "give pretrained=PATH of a state dict and the architecture whose name ends in -quickgelu"
         raise InputError(msg)
     tags = [tag for tag in open_clip.list_pretrained_tags_by_model(clip_model) if tag != "openai"]
+    tags += ["small"] if clip_model in _small_sums() else []
     known = f"known tags of {clip_model}: {', '.join(tags) or 'none'}"
     if pretrained not in tags:
         msg = f"pretrained={pretrained!r}: neither a file nor a known tag ({known}); give pretrained=PATH of a weights "
@@ -110,6 +117,31 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
         msg += f"a network they come from {url}; copy that file here and give pretrained=PATH, or give pretrained=None "
         msg += "(null) for random weights"
         raise UnreachableError(msg) from None
+
+
+def _small_sums() -> dict[str, str]:
+    """SHA-256 of the weights in the package, by clip_model; none if their list is not there."""
+    sums = _SMALL / "SHA256SUMS"
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    return {name.removesuffix(".safetensors"): digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _find_small(clip_model: str) -> Path:
+    sums, file = _small_sums(), _SMALL / f"{clip_model}.safetensors"
+    if sums and clip_model not in sums:
+        msg = f"pretrained='small' belongs to clip_model={' or '.join(sums)}, not to {clip_model!r}; give that "
+        msg += f"clip_model, or other weights for {clip_model}"
+        raise InputError(msg)
+    if not sums or not file.is_file():
+        missing = file if sums else _SMALL / "SHA256SUMS"
+        msg = f"pretrained='small': {missing} is not there, so the installation is incomplete; install "
+        msg += "anomalib_clip3dad again"
+        raise MissingFileError(msg)
+    if hashlib.sha256(file.read_bytes()).hexdigest() != sums[clip_model]:
+        msg = f"pretrained='small': {file} is damaged (its SHA-256 is not the one in SHA256SUMS); install "
+        msg += "anomalib_clip3dad again"
+        raise InputError(msg)
+    return file
 
 
 def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:

@@ -37,6 +37,11 @@ def test_tokens_are_those_of_the_asked_blocks(tiny_clip: str) -> None:
     assert cls.shape == (2, 24)
 
 
+def test_without_layers_it_takes_half_three_quarters_and_all(tiny_clip: str) -> None:
+    assert VisionTower(load_clip("ViT-Ti-16-240", None).visual).layers == (6, 9, 12)
+    assert VisionTower(load_clip(tiny_clip, None).visual, with_last=True).layers == (2, 3, 3)
+
+
 def test_shapes_come_from_the_model(tiny_clip: str) -> None:
     tower = VisionTower(load_clip(tiny_clip, None).visual, [1])
     assert (tower.image_size, tower.grid_size, tower.width, tower.embed_dim) == (48, (3, 3), 64, 24)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
 import logging
 import pickle
+import socket
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anomalib_clip3dad.clip import load_clip
+from anomalib_clip3dad.clip import load_clip, weights
 from anomalib_clip3dad.clip.weights import weights_hash
 
 
@@ -17,6 +19,20 @@ from anomalib_clip3dad.clip.weights import weights_hash
 def other_weights(tiny_clip: str) -> dict[str, torch.Tensor]:
     """Weights of the tiny CLIP that differ from the random ones in every tensor."""
     return {name: tensor + 0.25 for name, tensor in load_clip(tiny_clip, None).state_dict().items()}
+
+
+@pytest.fixture
+def small(
+    tiny_clip: str, other_weights: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Half-precision weights of the tiny CLIP in the place of the package's own; there is no network."""
+    file = tmp_path / f"{tiny_clip}.safetensors"
+    save_file({name: tensor.half() for name, tensor in other_weights.items()}, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    (tmp_path / "SHA256SUMS").write_text(f"{digest}  {file.name}\n")
+    monkeypatch.setattr(weights, "_SMALL", tmp_path)
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("no network is needed"))
+    return file
 
 
 def test_random_weights_are_always_the_same_and_say_so(tiny_clip: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -43,6 +59,51 @@ def test_local_files(tiny_clip: str, other_weights: dict[str, torch.Tensor], tmp
         torch.save(other_weights, file)
     loaded = load_clip(tiny_clip, str(file)).state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in other_weights.items())
+
+
+def test_small(tiny_clip: str, other_weights: dict[str, torch.Tensor], small: Path) -> None:
+    assert small.is_file()
+    loaded = load_clip(tiny_clip, "small").state_dict()
+    assert loaded.keys() == other_weights.keys()
+    for name, value in other_weights.items():
+        assert loaded[name].dtype == torch.float32
+        assert torch.equal(loaded[name], value.half().float())
+
+
+def test_small_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("no network is needed"))
+    random = load_clip("ViT-Ti6-16-240", None)
+    assert weights_hash(load_clip("ViT-Ti6-16-240", "small")) != weights_hash(random)
+
+
+def test_small_of_another_architecture(tiny_clip: str, small: Path) -> None:
+    assert small.is_file()
+    message = f"'small' belongs to clip_model={tiny_clip}, not to 'ViT-B-16-plus-240'"
+    with pytest.raises(ValueError, match=message):
+        load_clip("ViT-B-16-plus-240", "small")
+
+
+def test_small_is_among_the_known_tags(tiny_clip: str, small: Path) -> None:
+    assert small.is_file()
+    with pytest.raises(FileNotFoundError, match=f"known tags of {tiny_clip}: small"):
+        load_clip(tiny_clip, "smal")
+    with pytest.raises(FileNotFoundError, match="known tags of ViT-Ti-16-240: none"):
+        load_clip("ViT-Ti-16-240", "smal")
+
+
+def test_small_damaged(tiny_clip: str, small: Path) -> None:
+    content = bytearray(small.read_bytes())
+    content[-1] ^= 1
+    small.write_bytes(content)
+    with pytest.raises(ValueError, match=r"ViT-test-tiny\.safetensors is damaged.*again"):
+        load_clip(tiny_clip, "small")
+
+
+@pytest.mark.parametrize("name", ["ViT-test-tiny.safetensors", "SHA256SUMS"])
+def test_small_not_installed(tiny_clip: str, small: Path, name: str) -> None:
+    small.with_name(name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} is not there.*incomplete.*again"):
+        load_clip(tiny_clip, "small")
 
 
 def test_never_unpickles(tiny_clip: str, tmp_path: Path) -> None:

@@ -49,11 +49,12 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
     Args:
         clip_model: open_clip architecture with a plain vision transformer (section 4.1.3).
-        pretrained: tag of its weights, path of a local weights file, or None for random weights, whose scores mean
-            nothing.
+        pretrained: tag of its weights ("small": those of ViT-Ti6-16-240 that come with this package), path of a local
+            weights file, or None for random weights, whose scores mean nothing.
         class_name: what the part is called in the prompts; None takes the data module's category.
         prompts: a prompt set's name (`anomalib_clip3dad.clip.PROMPT_SETS`) or a list of templates (section 4.5).
-        layers: blocks of the vision tower whose patch tokens are decoded, from 1 (L, Table 6).
+        layers: blocks of the vision tower whose patch tokens are decoded, from 1 (L, Table 6); None takes those at
+            half, three quarters and the whole depth, which are the paper's 6, 9, 12 of 12.
         views: numbers of the rendered views, from 1 to 27 (Table 7); an empty list for none (Table 5).
         align_views: sample the views' tokens at P_2D; our choice, the paper computes P_2D and does not say for what.
         adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
@@ -75,7 +76,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         pretrained: str | None = "laion400m_e32",
         class_name: str | None = None,
         prompts: str | list[str] = "cpe",
-        layers: Sequence[int] = (6, 9, 12),
+        layers: Sequence[int] | None = None,
         views: Sequence[int] = DEFAULT_VIEWS,
         align_views: bool = True,
         adapter_ratio: float = 0.2,
@@ -91,7 +92,9 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         if views:
             view_rotations(views)
         clip = load_clip(clip_model, pretrained)
-        tower = VisionTower(clip.visual, sorted(set(layers)), with_last=bool(views))
+        tower = VisionTower(clip.visual, layers and sorted(set(layers)), with_last=bool(views))
+        if layers is None:  # what super().__init__() notes for the checkpoint
+            layers = tower.layers[: len(tower.layers) - bool(views)]
         self._image_size = (tower.image_size, tower.image_size)  # for the pre-processor that super().__init__() makes
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self.class_name = class_name

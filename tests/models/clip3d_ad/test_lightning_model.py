@@ -306,6 +306,12 @@ def test_layers_go_from_coarse_to_fine(tiny_clip: str) -> None:
     assert make(tiny_clip, layers=[3, 1, 3]).model.tower.layers == (1, 3, 3)
 
 
+def test_layers_are_noted_whoever_chose_them(tiny_clip: str) -> None:
+    for views in ([5, 9], []):
+        assert make(tiny_clip, layers=None, views=views).hparams["layers"] == (2, 3)
+    assert make(tiny_clip, layers=[1, 3]).hparams["layers"] == [1, 3]
+
+
 def test_without_a_class_there_is_no_score(tiny_clip: str) -> None:
     image, xyz = bumpy_part()
     with pytest.raises(ValueError, match="class_name"):
