@@ -33,7 +33,7 @@ def run(seed: int, arguments: argparse.Namespace) -> tuple[dict[str, float], Pat
         shot_seed=seed,
         train_batch_size=2,
     )
-    model = Clip3dAd(clip_model="ViT-Ti-16-240", pretrained=None)
+    model = Clip3dAd(clip_model="ViT-Ti6-16-240", pretrained="small")
     engine = Engine(default_root_dir=RESULTS, max_steps=arguments.max_steps, enable_model_summary=False)
     engine.fit(model, datamodule=data)
     metrics = engine.test(model, datamodule=data, verbose=False)[0]
@@ -77,8 +77,8 @@ def main() -> None:
     console = Console()
     console.print(table(list(runs), title))
     console.print(
-        "The CLIP of this demo, ViT-Ti-16-240, has RANDOM weights: it shows that everything runs, not what the method "
-        "can do. Give Clip3dAd real weights for that (README, 'Real weights').",
+        "The CLIP of this demo is the small one of this package, trained on made-up parts only: good for trying, not "
+        "for real ones. Give Clip3dAd real weights for those (README, 'Real weights').",
         style="bold yellow",
     )
     # not through the console, which would break long paths into lines
