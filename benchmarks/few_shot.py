@@ -164,7 +164,7 @@ def speed(pretrained: str, variant: str, arguments: Namespace, toy: dict[str, An
     """
     data = Toy3D(category=arguments.categories[0], **toy)
     data.setup()
-    item = data.test_data[0]
+    item: Any = data.test_data[0]
     model = make_model(pretrained, variant, arguments, class_name=data.category).eval()
     before, seconds = torch.get_num_threads(), []
     torch.set_num_threads(arguments.threads)

@@ -123,7 +123,8 @@ def pixel_metrics(batch: ImageBatch) -> dict[str, float]:
     Returns:
         `pixel_AUROC` and `pixel_AUPRO` (up to a false-positive rate of 0.3).
     """
-    metrics = [metric for metric in Clip3dAd.configure_evaluator().test_metrics if "gt_mask" in metric.fields]
+    every: Any = Clip3dAd.configure_evaluator().test_metrics
+    metrics = [metric for metric in every if "gt_mask" in metric.fields]
     for metric in metrics:
         metric.update(batch)
     return {metric.name: metric.compute().item() for metric in metrics}

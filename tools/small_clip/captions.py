@@ -132,7 +132,7 @@ class Captions:
 
     def _join(self, parts: Sequence[Tensor]) -> Tensor:
         """Close the gaps between phrases, set the marks, cut to length."""
-        words = torch.cat(parts, dim=1)
+        words = torch.cat(list(parts), dim=1)
         words = words.gather(1, (words == 0).to(torch.uint8).argsort(dim=1, stable=True))[:, : self.length - 2]
         words = torch.nn.functional.pad(words, (1, self.length - 1 - words.shape[1]))
         words[:, 0] = self.start

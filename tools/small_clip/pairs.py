@@ -105,14 +105,13 @@ def _flawless(
     names = list(COLOURS)
     table = torch.tensor(list(COLOURS.values()), device=dice.device)
     palette = [torch.tensor([names.index(c) for c in recipe.colours], device=dice.device) for recipe in MATERIALS]
-    colour = torch.stack([p[(choice * len(p)).long()] for p in palette])[
-        material, torch.arange(count, device=dice.device)
-    ]
+    each = torch.arange(count, device=dice.device)
+    colour = torch.stack([p[(choice * len(p)).long()] for p in palette])[material, each]
     tone = (table[colour] + 0.05 * dice.normal(count, 3)).clamp(0.02, 0.98)
-    for number, recipe in enumerate(MATERIALS):
+    for number, surface in enumerate(MATERIALS):
         rows = (material == number).nonzero()[:, 0]
         if len(rows):
-            albedo[rows] = recipe.albedo(x[rows], y[rows], noise[rows], tone[rows], of_material[rows])
+            albedo[rows] = surface.albedo(x[rows], y[rows], noise[rows], tone[rows], of_material[rows])
     gloss = torch.tensor([m.gloss for m in MATERIALS], device=dice.device)[material]
     grain = torch.tensor([m.grain for m in MATERIALS], device=dice.device)[material]
     uneven = spread(grain) * (noise[:, 1] + 0.5 * noise[:, 2]) * (height / 0.03).clamp(0, 1)

@@ -207,13 +207,13 @@ def _studded(x: Tensor, y: Tensor, p: Tensor, soft: Tensor) -> Tensor:
 
 
 def _braid(x: Tensor, y: Tensor, p: Tensor, soft: Tensor) -> Tensor:
-    amplitude, w, q, top = par(p, 0, 0.15, 0.2), par(p, 1, 0.1, 0.13), None, None
+    amplitude, w = par(p, 0, 0.15, 0.2), par(p, 1, 0.1, 0.13)
+    q, top = torch.full_like(y, math.inf), torch.zeros_like(y)
     for i in range(3):
         phase = x * par(p, 2, 5, 10) + 2 * math.pi / 3 * i
         strand = (y - amplitude * phase.sin()).abs() / w
         over = (0.28 + 0.1 * torch.sin(2 * phase)) * bulge(strand)
-        q = strand if q is None else torch.minimum(q, strand)
-        top = over if top is None else torch.maximum(top, over)
+        q, top = torch.minimum(q, strand), torch.maximum(top, over)
     return solid(torch.maximum((q - 1) * w * 0.7, x.abs() - 0.88), 0.05 + top, soft)
 
 
