@@ -77,8 +77,8 @@ def main() -> None:
     console = Console()
     console.print(table(list(runs), title))
     console.print(
-        "The CLIP of this demo is the small one of this package, trained on made-up parts only: good for trying, not "
-        "for real ones. Give Clip3dAd real weights for those (README, 'Real weights').",
+        "The CLIP of this demo is the small one of this package, trained briefly on made-up parts: good for trying, it "
+        "does not detect well yet. Give Clip3dAd real weights for results (README, 'Real weights').",
         style="bold yellow",
     )
     # not through the console, which would break long paths into lines
