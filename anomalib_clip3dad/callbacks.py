@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from anomalib_clip3dad.errors import InputError
 
-from .geometry import Views, foreground_mask, resize_organised
+from .geometry import Views, foreground_mask, resize_organised, validity_mask
 from .seeding import drawing_from
 from .synthesis import TextureSource, synthesise
 
@@ -17,12 +17,14 @@ from .synthesis import TextureSource, synthesise
 class AnomalySynthesis(Callback):
     """Turns each training sample x+ into the pair x+, x-: the batch doubles, flawless first, then faulty.
 
-    CLIP3D-AD, section 3.3.1. Both of a pair share one cloud. `gt_mask` and `gt_label` become those of the synthesis.
-    The anomalies depend on the seed and on how far the training is, not on what else draws random numbers.
+    CLIP3D-AD, section 3.3.1. `gt_mask` and `gt_label` become those of the synthesis. A sample's anomaly depends on the
+    seed and on the sample's place in the training alone, not on batches, processes or what else draws random numbers.
 
     Args:
         texture_dir: folder of texture images (DTD); None takes augmented shots and noise.
         opacity: least and largest opacity of the texture.
+        geometry: share of the anomalies that are dents, bumps or missing points in the cloud, in [0, 1]; half of them
+            leave the colours as they are. Beyond the paper, where both of a pair share one cloud.
         seed: of the anomalies; None takes the one of `seed_everything`.
     """
 
@@ -30,8 +32,13 @@ class AnomalySynthesis(Callback):
         self,
         texture_dir: str | None = None,
         opacity: tuple[float, float] = (0.2, 1.0),
+        geometry: float = 0.0,
         seed: int | None = None,
     ) -> None:
+        if not 0 <= geometry <= 1:
+            msg = f"geometry={geometry}: a share in [0, 1] is needed"
+            raise InputError(msg)
+        self.geometry = geometry
         self.textures = TextureSource(texture_dir)
         self.opacity = opacity
         self.seed = seed
@@ -46,8 +53,13 @@ class AnomalySynthesis(Callback):
         """Double the batch."""
         foreground = prepare_cloud(batch)
         seed = torch.initial_seed() if self.seed is None else self.seed
-        with drawing_from(seed, trainer.global_step, batch_idx, trainer.global_rank):
-            anomalous, mask = synthesise(batch.image, foreground, self.textures, self.opacity)
+        made = []
+        for i, sample in enumerate(zip(batch.image, batch.depth_map, foreground, strict=True)):
+            # processes take turns with the samples (Lightning 2.6's distributed sampler)
+            place = (batch_idx * len(foreground) + i) * trainer.world_size + trainer.global_rank
+            with drawing_from(seed, trainer.current_epoch, place):
+                made.append(synthesise(*sample, self.textures, self.opacity, self.geometry))
+        anomalous, xyz, mask = (torch.stack(field) for field in zip(*made, strict=True))
         empty = ~mask.any(dim=(1, 2))
         if empty.any():
             files = batch.depth_path or ["a cloud without a path"] * len(empty)
@@ -55,13 +67,13 @@ class AnomalySynthesis(Callback):
             raise InputError(msg)
         normal = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
         batch.image = torch.cat([batch.image, anomalous])
-        batch.depth_map = torch.cat([batch.depth_map] * 2)
+        batch.depth_map = torch.cat([batch.depth_map, xyz])
         batch.gt_mask = torch.cat([torch.zeros_like(mask), mask])
         batch.gt_label = torch.cat([normal, ~normal])
         for paths in ("image_path", "depth_path", "mask_path"):
             if getattr(batch, paths) is not None:
                 setattr(batch, paths, getattr(batch, paths) * 2)
-        batch.foreground = torch.cat([foreground] * 2)
+        batch.foreground = torch.cat([foreground, foreground & validity_mask(xyz)])
 
 
 class MultiViewRendering(Callback):

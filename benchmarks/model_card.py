@@ -194,7 +194,7 @@ def main() -> None:
         "arguments": vars(arguments) | {"out": str(arguments.out)},
         "versions": {name: version(name) for name in ("anomalib", "torch", "open_clip_torch")},
         "cpu_cores": os.cpu_count(),
-        "weights": {name: weights_hash(load(name, arguments)) for name in arguments.pretrained},
+        "weights": {name: weights_hash(load(name, arguments).state_dict()) for name in arguments.pretrained},
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -37,6 +37,7 @@ def _seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each test draws the same numbers and writes its results where nobody minds."""
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def bumpy_part(height: int = 48, width: int = 48, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,18 +10,18 @@ from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resiz
 from tests.conftest import depth_batch
 
 
-def step(number: int = 0, rank: int = 0) -> SimpleNamespace:
+def step(epoch: int = 0, rank: int = 0, processes: int = 1) -> SimpleNamespace:
     """All that the callbacks ask of a trainer."""
-    return SimpleNamespace(global_step=number, global_rank=rank)
+    return SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=processes)
 
 
 def model(views: tuple[int, ...] = (5, 9)) -> SimpleNamespace:
     return SimpleNamespace(views=views, renderer=MultiViewRenderer(views, 48))
 
 
-def synthesised(seed: int | None = 0, number: int = 0, batch_idx: int = 0) -> DepthBatch:
+def synthesised(seed: int | None = 0, epoch: int = 0, batch_idx: int = 0, geometry: float = 0.0) -> DepthBatch:
     batch = depth_batch()
-    AnomalySynthesis(seed=seed).on_train_batch_start(step(number), None, batch, batch_idx)
+    AnomalySynthesis(geometry=geometry, seed=seed).on_train_batch_start(step(epoch), None, batch, batch_idx)
     return batch
 
 
@@ -47,9 +47,36 @@ def test_anomalies_depend_on_seed_and_progress_alone() -> None:
     assert torch.equal(synthesised(seed=1).image, first)
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(synthesised(seed=2).image, first)
-    assert not torch.equal(synthesised(seed=1, number=1).image, first)
-    # within a step that accumulates gradients over several batches
+    assert not torch.equal(synthesised(seed=1, epoch=1).image, first)
     assert not torch.equal(synthesised(seed=1, batch_idx=1).image, first)
+
+
+def test_two_processes_draw_what_one_does_with_twice_the_batch() -> None:
+    whole, parts = depth_batch(4), []
+    AnomalySynthesis(seed=1).on_train_batch_start(step(), None, whole, 0)
+    for rank in (0, 1):
+        batch = depth_batch(4)
+        batch.image, batch.depth_map = batch.image[rank::2], batch.depth_map[rank::2]
+        batch.image_path = batch.image_path[rank::2]
+        AnomalySynthesis(seed=1).on_train_batch_start(step(rank=rank, processes=2), None, batch, 0)
+        parts.append(batch)
+    for rank, batch in enumerate(parts):
+        assert torch.equal(batch.image[2:], whole.image[4:][rank::2])
+        assert torch.equal(batch.gt_mask[2:], whole.gt_mask[4:][rank::2])
+
+
+def test_anomalies_in_the_cloud_stay_in_the_mask() -> None:
+    before, batch = depth_batch(), synthesised(seed=2, geometry=1.0)
+    assert torch.equal(batch.depth_map[:2], before.depth_map)
+    moved = (batch.depth_map[2:] != before.depth_map).any(dim=1)
+    assert moved.flatten(1).any(dim=1).all()
+    assert not (moved & ~batch.gt_mask[2:]).any()
+    assert not (prepare_cloud(batch) & (batch.depth_map[:, 2] == 0)).any()  # a hole is no surface
+
+
+def test_geometry_is_a_share() -> None:
+    with pytest.raises(ValueError, match=r"geometry=1\.5.*\[0, 1\]"):
+        AnomalySynthesis(geometry=1.5)
 
 
 def test_without_a_seed_that_of_seed_everything_counts() -> None:

@@ -5,6 +5,7 @@ Needs PyTorch, open_clip and the neighbours of this file. The same command goes 
 bit, on the same machine with as many threads: all random numbers of a step come from the seed and its number.
 
 python tools/train_small_clip.py --minutes 60
+python tools/train_small_clip.py --start WEIGHTS.safetensors --pairs 500000
 python tools/train_small_clip.py --release
 python tools/train_small_clip.py --show pairs.png
 """
@@ -20,7 +21,8 @@ from typing import Any
 
 import open_clip
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from small_clip.captions import Captions
 from small_clip.fields import Dice
 from small_clip.materials import COLOURS, MATERIALS
@@ -37,6 +39,7 @@ RADII = (0.21, 0.48)  # of a part, as share of a whole image's side
 CROPPED_RADII = (0.40, 0.85)  # of a part in a crop
 SEED_STRIDE = 1 << 24  # a CPU's generator reads 32 bits of a seed: room for 128 runs of 8 million steps
 HELD_OUT = (1 << 32) - 1  # the last seed: its pairs are never trained on
+SAVE_EVERY = 1000  # steps: what a machine that is taken away costs at most
 
 
 def build(model: str, seed: int, device: torch.device) -> tuple[Any, Captions]:
@@ -93,7 +96,7 @@ class Training:
         self.clip, self.captions = build(options.model, options.seed, self.device)
         check_options(options, self.clip.visual.patch_size[0], self.clip.visual.image_size[0])
         self.steps = math.ceil(options.pairs / options.batch)
-        self.step = 0
+        self.step, self.seen_before = 0, 0
         self._made: tuple[int, bool] | None = None
         self.curve: list[dict[str, float]] = []
         decayed = [p for p in self.clip.parameters() if p.ndim >= 2]
@@ -104,8 +107,20 @@ class Training:
         self.file = options.out / "training.pt"
         if self.file.exists():
             self._resume()
+        elif options.start:
+            self._start(options.start)
         else:
             whiten_patches(self.clip.visual, self.pairs(HELD_OUT - 2, 64, crop=False).images.flatten(0, 1).cpu())
+
+    def _start(self, file: Path) -> None:
+        """Go on from the weights of a finished run with pairs that it never saw."""
+        with safe_open(file, "pt") as weights:
+            metadata = weights.metadata()
+        if int(metadata["seed"]) == self.options.seed:
+            msg = f"{file} was trained with --seed {self.options.seed}: another is needed for pairs it has not seen"
+            raise SystemExit(msg)
+        self.seen_before = int(metadata["pairs_seen"])
+        self.clip.load_state_dict({name: value.float() for name, value in load_file(file).items()})
 
     def _resume(self) -> None:
         state = torch.load(self.file, map_location=self.device, weights_only=True)
@@ -116,11 +131,17 @@ class Training:
             raise SystemExit(msg)
         self.clip.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.curve = state["step"], state["curve"]
+        self.step, self.curve, self.seen_before = state["step"], state["curve"], state["seen_before"]
+
+    @property
+    def seen(self) -> int:
+        """Pairs until now, with those of the run that was started from."""
+        return self.seen_before + self.step * self.options.batch
 
     def _fixed_options(self) -> dict[str, Any]:
         names = ("model", "pairs", "batch", "repeats", "rate", "seed", "crop", "crop_share")
-        return {name: getattr(self.options, name) for name in names}
+        start = hashlib.sha256(self.options.start.read_bytes()).hexdigest() if self.options.start else ""
+        return {**{name: getattr(self.options, name) for name in names}, "start": start}
 
     def save(self) -> None:
         """Write everything that the next slice needs, complete or not at all."""
@@ -129,6 +150,7 @@ class Training:
             "model": self.clip.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "seen_before": self.seen_before,
             "curve": self.curve,
         }
         self.options.out.mkdir(parents=True, exist_ok=True)
@@ -150,7 +172,7 @@ class Training:
 
     def ease(self, step: int) -> float:
         """Large and conspicuous defects first, all of them at the end."""
-        return 1 - step / self.steps
+        return (0.5 if self.options.start else 1.0) * (1 - step / self.steps)
 
     def pairs(self, seed: int, count: int, crop: bool, ease: float = 0.0) -> Pairs:
         """Twins of one seed, whole images or crops."""
@@ -205,7 +227,7 @@ class Training:
         score = image + patches.amax(-1)
         side = pairs.masks.shape[-1] // self.clip.visual.grid_size[0]
         share = torch.nn.functional.avg_pool2d(pairs.masks[:, None].float(), side).flatten(1)
-        point = {"pairs": float(self.step * self.options.batch)}
+        point = {"pairs": float(self.seen)}
         point |= {name: value.item() for name, value in found._asdict().items()}
         point |= {
             "image_auroc": auroc(score[0], score[1, pairs.sure]),
@@ -216,7 +238,7 @@ class Training:
 
     def snapshot(self) -> None:
         """Keep these weights, for figures over the number of pairs."""
-        torch.save(half_weights(self.clip), self.options.out / f"pairs_{self.step * self.options.batch:08d}.pt")
+        torch.save(half_weights(self.clip), self.options.out / f"pairs_{self.seen:08d}.pt")
 
     def run(self) -> None:
         """Train until the slice's minutes or all pairs are over."""
@@ -232,6 +254,7 @@ class Training:
                 if self.step in marks:
                     self.check(found)
                     self.snapshot()
+                if self.step in marks or self.step % SAVE_EVERY == 0:
                     self.save()
         self.save()
 
@@ -271,10 +294,10 @@ def release(out: Path, folder: Path = PACKAGE / "small") -> Path:
     state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
     weights = {name: value.half().contiguous() for name, value in state["model"].items()}
     options = state["options"]
-    seen = state["step"] * options["batch"]
-    if seen < options["pairs"]:
-        print(f"This run is not over: {seen} of {options['pairs']} pairs; its learning rate has not come down yet.")
-    metadata = {**options, "pairs_seen": seen}
+    trained = state["step"] * options["batch"]
+    if trained < options["pairs"]:
+        print(f"This run is not over: {trained} of {options['pairs']} pairs; its learning rate has not come down yet.")
+    metadata = {**options, "pairs_seen": state["seen_before"] + trained}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{options['model']}.safetensors"
     save_file(weights, file, {name: str(value) for name, value in metadata.items()})
@@ -298,6 +321,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--out", type=Path, default=Path("results/small_clip"), help="folder of this run; an unfinished one goes on"
+    )
+    parser.add_argument(
+        "--start", type=Path, metavar="SAFETENSORS", help="released weights of an earlier run to go on from"
     )
     parser.add_argument("--model", default="ViT-Ti6-16-240", help="open_clip architecture")
     parser.add_argument(

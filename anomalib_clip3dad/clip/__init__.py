@@ -3,7 +3,8 @@
 
 from .prompts import PROMPT_SETS, prompt_ensemble
 from .text import embed_prompts
+from .text_cache import cached_embeddings
 from .vision import VisionTower
 from .weights import load_clip
 
-__all__ = ["PROMPT_SETS", "VisionTower", "embed_prompts", "load_clip", "prompt_ensemble"]
+__all__ = ["PROMPT_SETS", "VisionTower", "cached_embeddings", "embed_prompts", "load_clip", "prompt_ensemble"]

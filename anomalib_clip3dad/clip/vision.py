@@ -12,6 +12,9 @@ from torch import nn
 
 from anomalib_clip3dad.errors import InputError
 
+_MEMORY = 1 << 29  # bytes that the activations of one pass may take; more images go in several passes
+_COPIES = 16  # float32 tokens alive in a block at a time: input, norm, q, k, v, attention, the MLP's 4 + 4, some more
+
 
 class VisionFeatures(NamedTuple):
     """What CLIP sees in N images."""
@@ -102,15 +105,24 @@ class VisionTower(nn.Module):
             for handle in handles:
                 handle.remove()
 
+    @property
+    def images_per_pass(self) -> int:
+        """How many images go through the tower at a time, so that memory does not grow with the batch."""
+        tokens = 1 + self.grid_size[0] * self.grid_size[1]
+        return max(_MEMORY // (4 * _COPIES * tokens * self.width), 1)
+
     @torch.no_grad()
-    def forward(self, images: torch.Tensor) -> VisionFeatures:
+    def forward(self, images: torch.Tensor, num_deep: int | None = None) -> VisionFeatures:
         """Read images.
 
         Args:
             images: (N, 3, S, S) RGB in [0, 1], S = `image_size`; CLIP's mean and deviation are applied here.
+            num_deep: give the tokens of all `layers` for so many of the first images only, and those of the last of
+                `layers` for all; None for all of both.
 
         Returns:
-            [CLS] embeddings (N, C) and, per block of `layers` in that order, patch tokens (N, N_p, D).
+            [CLS] embeddings (N, C) and, per block of `layers` in that order, patch tokens (N, N_p, D), for all blocks
+            but the last (`num_deep`, N_p, D).
 
         Raises:
             ValueError: If the images are of another size.
@@ -119,8 +131,20 @@ class VisionTower(nn.Module):
             size = self.image_size
             msg = f"images: this CLIP reads (N, 3, {size}, {size}), got {tuple(images.shape)}; resize them first"
             raise InputError(msg)
+        step = self.images_per_pass
+        # an exported graph cannot have as many passes as its input asks for
+        if torch.compiler.is_compiling() or len(images) <= step:
+            return self._read(images, num_deep)
+        num_deep = len(images) if num_deep is None else num_deep
+        passes = [self._read(part, max(num_deep - i * step, 0)) for i, part in enumerate(images.split(step))]
+        cls, tokens = zip(*passes, strict=True)
+        return VisionFeatures(torch.cat(cls), [torch.cat(layer) for layer in zip(*tokens, strict=True)])
+
+    def _read(self, images: torch.Tensor, num_deep: int | None) -> VisionFeatures:
+        """One pass."""
         with self._taking() as taken:
             cls = self.visual((images - self.mean) / self.std)
         # open_clip up to 2.26.0 keeps tokens first inside its blocks, later releases the batch (open_clip #910).
         layout = "n t d -> n t d" if getattr(self.visual.transformer, "batch_first", False) else "t n d -> n t d"
-        return VisionFeatures(cls, [rearrange(taken[layer], layout)[:, 1:] for layer in self.layers])
+        tokens = [rearrange(taken[layer], layout)[:, 1:] for layer in self.layers]
+        return VisionFeatures(cls, [*(layer[:num_deep] for layer in tokens[:-1]), tokens[-1]])

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from .camera import place_camera, project, rotate
 from .organised import check_shape
+from .shading import head_light, surface_normals
 from .splat import MAX_RADIUS, depth_in_pixels, grow, ray_spacing, splat_radius, visible_points, z_buffer
 from .views import DEFAULT_VIEWS, view_rotations
 
@@ -38,6 +39,7 @@ class MultiViewRenderer(nn.Module):
     Args:
         views: 1-based view numbers, 1 to 27. The paper works with five of 27.
         size: Rows and columns of the images, the vision tower's input size.
+        shaded: Darken colours as a head-light does, so that dents and bumps show.
 
     Raises:
         ValueError: A view number is not one of 1 to 27.
@@ -53,22 +55,25 @@ class MultiViewRenderer(nn.Module):
 
     rotations: Tensor
 
-    def __init__(self, views: Sequence[int] = DEFAULT_VIEWS, size: int = 240) -> None:
+    def __init__(self, views: Sequence[int] = DEFAULT_VIEWS, size: int = 240, shaded: bool = False) -> None:
         super().__init__()
         self.size = size
+        self.shaded = shaded
         # fixed by `views`: keeping it out of the checkpoint leaves that free to be loaded for other views
         self.register_buffer("rotations", view_rotations(views), persistent=False)
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Views:
         """Render every view of every sample; arguments, answer and errors are those of `render_views`."""
-        return render_views(image, xyz, foreground, self.rotations, self.size)
+        return render_views(image, xyz, foreground, self.rotations, self.size, self.shaded)
 
 
-def render_views(image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tensor, size: int) -> Views:
+def render_views(
+    image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tensor, size: int, shaded: bool = False
+) -> Views:
     """Turn, project and draw each sample's foreground.
 
     CLIP3D-AD, Eq. 2-4. The paper does not give camera, splat and background: our choices, see `place_camera`, `grow`;
-    background white, colours those of `image`, unshaded.
+    background white, colours those of `image`.
 
     Args:
         image: `(B, 3, H, W)`, RGB in [0, 1].
@@ -77,6 +82,7 @@ def render_views(image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tens
         foreground: `(B, H, W)` bool, what is drawn; a subset of the measured points (`foreground_mask`).
         rotations: `(v, 3, 3)`, on the device of `xyz`.
         size: S, rows and columns of the views.
+        shaded: Multiply colours by the cosine between surface normal and line of sight.
 
     Returns:
         The views. A sample without foreground has white images and nothing visible.
@@ -93,7 +99,8 @@ def render_views(image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tens
     # what is not drawn may hold NaN, which no later masking would get rid of
     xyz = xyz.where(foreground[:, None], camera.centre[..., None, None])
     points, drawn = rearrange(xyz, "b c h w -> b c (h w)"), rearrange(foreground, "b h w -> b 1 (h w)")
-    pixels, depth = project(rotate(points, rotations, camera.centre), camera)
+    turned = rotate(points, rotations, camera.centre)
+    pixels, depth = project(turned, camera)
 
     enlargement = (points[:, None, 2] / depth).where(drawn, 0.0).amax(dim=(1, 2))
     radius = splat_radius(ray_spacing(xyz, foreground), enlargement, camera.focal)
@@ -108,27 +115,31 @@ def render_views(image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tens
     buffer = grow(z_buffer(cells, depth, canvas), radius)
     visible = visible_points(buffer, cells, depth, radius) & in_image
     height = xyz.shape[2]
+    shown = buffer.point[:, :, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]
+    images = paint(rearrange(image, "b c h w -> b 1 c (h w)"), shown)
+    if shaded:
+        normals = rearrange(surface_normals(xyz, foreground), "b c h w -> b c (h w)")
+        images = images * paint(head_light(normals, turned, rotations, camera)[:, :, None], shown)
     return Views(
-        images=paint(image, buffer.point[:, :, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]),
+        images=images,
         positions=rearrange(pixels.where(drawn[:, :, None], -1.0), "b v c (h w) -> b v h w c", h=height),
         visible=rearrange(visible, "b v (h w) -> b v h w", h=height),
     )
 
 
-def paint(image: Tensor, point: Tensor) -> Tensor:
+def paint(values: Tensor, point: Tensor) -> Tensor:
     """Give every pixel of every view the value of the point it shows.
 
-    CLIP3D-AD, Eq. 3, colours without shading: the geometry shows as displacement and occlusion.
+    CLIP3D-AD, Eq. 3.
 
     Args:
-        image: `(B, C, H, W)`, a value for every point.
-        point: `(B, v, S, S)` int32, index of the point shown in row-major order; H * W = none.
+        values: `(B, v, C, N)` of every point in every view, or `(B, 1, C, N)` if they are the same in all of them.
+        point: `(B, v, S, S)` int32, index of the point shown; N = none.
 
     Returns:
         `(B, v, C, S, S)`, 1 (white) where there is no point.
     """
     # one white pixel after the last one: the index "none" then needs no case of its own
-    colours = F.pad(rearrange(image, "b c h w -> b c (h w)"), (0, 1), value=_WHITE)
-    colours = repeat(colours, "b c n -> b v c n", v=point.shape[1])
-    index = repeat(point.long(), "b v r s -> b v c (r s)", c=image.shape[1])
+    colours = F.pad(values, (0, 1), value=_WHITE).expand(-1, point.shape[1], -1, -1)
+    index = repeat(point.long(), "b v r s -> b v c (r s)", c=values.shape[2])
     return rearrange(colours.gather(3, index), "b v c (r s) -> b v c r s", r=point.shape[2])

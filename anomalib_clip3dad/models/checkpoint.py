@@ -25,15 +25,20 @@ class FrozenTowerMixin(LightningModule):
     def tower_hash(self) -> str:
         """Fingerprint of the frozen tower, taken once."""
         if self._tower_hash is None:
-            self._tower_hash = weights_hash(self.model.tower)
+            self._tower_hash = weights_hash(self.model.tower.state_dict())
         return self._tower_hash
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen tower out, and note which one it was."""
+        """Leave the frozen tower and the optimiser's memory out, and note which tower it was.
+
+        Adam remembers twice as much as it trains, of use only to a training that goes on; such a one starts it afresh.
+        """
         super().on_save_checkpoint(checkpoint)
         trained = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(self._frozen)}
         checkpoint["state_dict"] = trained
         checkpoint["tower_hash"] = self.tower_hash
+        if "optimizer_states" in checkpoint:  # empty, not gone: Lightning 2.6 restores as many as there are
+            checkpoint["optimizer_states"] = []
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put this model's own tower under what was trained.

@@ -1,36 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
 """x- and its mask from x+."""
 
+from typing import NamedTuple
+
 import torch
 
+from .geometry import spoil_cloud
 from .perlin import perlin_mask
 from .texture import TextureSource
 
 
+class Anomalous(NamedTuple):
+    """x-.
+
+    Attributes:
+        image: (3, H, W) RGB in [0, 1].
+        xyz: (3, H, W), metres.
+        mask: (H, W) bool, where the anomaly is; empty only where there is no part.
+    """
+
+    image: torch.Tensor
+    xyz: torch.Tensor
+    mask: torch.Tensor
+
+
 def synthesise(
-    images: torch.Tensor,
+    image: torch.Tensor,
+    xyz: torch.Tensor,
     foreground: torch.Tensor,
     textures: TextureSource,
     opacity: tuple[float, float] = (0.2, 1.0),
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put one anomaly on each image.
+    geometry: float = 0.0,
+) -> Anomalous:
+    """Put an anomaly on a sample.
 
     CLIP3D-AD, section 3.3.1. The paper does not give the opacity; ours is uniform in [0.2, 1], the complement of
-    DRAEM's beta. Draws from torch's global generator.
+    DRAEM's beta. Anomalies in the cloud are ours; half of them leave the colours as they are. Draws from torch's
+    global generator.
 
     Args:
-        images: x+, (B, 3, H, W) RGB in [0, 1].
-        foreground: (B, H, W) bool, where the part is; anomalies stay inside.
+        image: x+, (3, H, W) RGB in [0, 1].
+        xyz: its cloud, (3, H, W), metres.
+        foreground: (H, W) bool, where the part is; anomalies stay inside.
         textures: where textures come from.
         opacity: least and largest opacity of the texture over the image.
+        geometry: share of the anomalies that are in the cloud, in [0, 1].
 
     Returns:
-        x-, (B, 3, H, W), equal to x+ outside the mask, and the mask (B, H, W) bool.
+        x-, equal to x+ outside the mask.
     """
-    anomalous, masks = [], []
-    for image, part in zip(images, foreground, strict=True):
-        mask = perlin_mask(part)
+    mask = perlin_mask(foreground)
+    in_cloud = bool(torch.rand(()) < geometry)
+    if in_cloud:
+        xyz = spoil_cloud(xyz, foreground, mask)
+    if not (in_cloud and torch.rand(()) < 0.5):
         weight = float(torch.empty(()).uniform_(*opacity)) * mask
-        anomalous.append(torch.lerp(image, textures.draw(image), weight.to(image)))
-        masks.append(mask)
-    return torch.stack(anomalous), torch.stack(masks)
+        image = torch.lerp(image, textures.draw(image), weight.to(image))
+    return Anomalous(image, xyz, mask)

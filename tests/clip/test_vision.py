@@ -64,6 +64,28 @@ def test_exports_with_a_free_batch(tiny_clip: str) -> None:
         torch.testing.assert_close(exported, eager)
 
 
+def test_several_passes_give_what_one_does(tiny_clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tower = VisionTower(load_clip(tiny_clip, None).visual, [1, 2], with_last=True)
+    images = torch.rand(7, 3, 48, 48)
+    whole = tower(images)
+    assert tower.images_per_pass > 7
+    monkeypatch.setattr(VisionTower, "images_per_pass", 3)
+    assert tower._read(images[:3], 3).cls.shape == (3, 24)
+    for num_deep in (None, 0, 2, 3, 5, 7):
+        parts = tower(images, num_deep)
+        torch.testing.assert_close(parts.cls, whole.cls)
+        torch.testing.assert_close(parts.tokens[-1], whole.tokens[-1])
+        for part, expected in zip(parts.tokens[:-1], whole.tokens[:-1], strict=True):
+            torch.testing.assert_close(part, expected[:num_deep])
+
+
+def test_a_pass_of_a_large_tower_stays_within_its_memory() -> None:
+    """12 tokens' width of float32 is what a block surely needs: input, q, k, v, and the MLP's 4 twice."""
+    tower = VisionTower(load_clip("ViT-Ti-16-240", None).visual)
+    needed = tower.images_per_pass * 226 * 192 * 12 * 4
+    assert 2**27 < needed < 2**29
+
+
 @pytest.mark.parametrize("layers", [[0], [4], []])
 def test_blocks_that_are_not_there(tiny_clip: str, layers: list[int]) -> None:
     with pytest.raises(ValueError, match="count from 1 to 3"):

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The look of a rotated point cloud: points drawn as small squares on white, unshaded, with gaps."""
+"""The look of a rotated point cloud: points drawn as small squares on white, with gaps, some under a head-light."""
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from small_clip.fields import Dice, spread
 
 _FAR = 1 << 40
+_LIT = 0.5  # share of views under a head-light
 _DEPTH_STEPS = 64  # of a pixel: depths are compared as whole numbers, exactly
 
 
@@ -21,10 +23,11 @@ def _rotations(angles: Tensor) -> Tensor:
 
 
 def draw_turn(dice: Dice, count: int) -> Tensor:
-    """(n, 4): angles about columns, rows and the line of sight in radians, each up to 20 degrees, and a zoom."""
+    """(n, 5): angles about columns, rows and the line of sight in radians, each up to 20 degrees, zoom, head-light."""
     angles = dice.uniform(count, 3, low=-0.35, high=0.35)
     angles = torch.where(dice.chance(0.25, count, 3), 0.0, angles)
-    return torch.cat([angles, dice.uniform(count, 1, low=0.9, high=1.25)], dim=1)
+    zoom, lit = dice.uniform(count, 1, low=0.9, high=1.25), dice.chance(_LIT, count, 1)
+    return torch.cat([angles, zoom, lit.float()], dim=1)
 
 
 def gaps(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Tensor:
@@ -33,6 +36,25 @@ def gaps(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Tensor:
     step = torch.where(spread(side), height - height.roll(2, 1), height - height.roll(2, 2)) * spread(scale)
     threshold = spread(dice.uniform(len(height), low=5, high=25))
     return step.abs() + noise[:, 0] > threshold
+
+
+def head_light(height: Tensor, rotations: Tensor, scale: Tensor) -> Tensor:
+    """Cosine between the turned surfaces' normals and the line of sight.
+
+    Args:
+        height: (n, S, S) in part radii.
+        rotations: (n, 3, 3).
+        scale: (n,) pixels of a part radius.
+
+    Returns:
+        (n, S, S) in [0, 1].
+    """
+    smooth = functional.avg_pool2d(height[:, None], 3, 1, 1, count_include_pad=False)
+    padded = functional.pad(smooth, (1, 1, 1, 1), mode="replicate")[:, 0]
+    right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * spread(scale / 2)
+    down = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * spread(scale / 2)
+    x, y, z = (spread(side) for side in rotations[:, 2].unbind(1))
+    return ((x * right + y * down + z) * (right.square() + down.square() + 1).rsqrt()).clamp(0, 1)
 
 
 def turn(
@@ -45,7 +67,7 @@ def turn(
         height: (n, S, S) in part radii; 0 is background, which is not drawn.
         hole: (n, S, S) bool, not measured: white.
         marks: (n, S, S) bool, carried along.
-        turns: (n, 4), `draw_turn`.
+        turns: (n, 5), `draw_turn`.
         scale: (n,) pixels of a part radius.
 
     Returns:
@@ -56,7 +78,8 @@ def turn(
     up = height * spread(scale)
     up = up - spread(up.sum((1, 2)) / (height > 0.02).sum((1, 2)).clamp(min=1))
     points = torch.stack([line.expand_as(up), line[:, None].expand_as(up), -up], dim=1).reshape(count, 3, -1)
-    turned = (_rotations(turns[:, :3]) @ points) * turns[:, 3, None, None]
+    rotations = _rotations(turns[:, :3])
+    turned = (rotations @ points) * turns[:, 3, None, None]
     column, row = ((turned[:, axis] + size / 2).floor().long() for axis in (0, 1))
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size) & (height > 0.02).reshape(count, -1)
     depth = ((turned[:, 2] + 4 * size) * _DEPTH_STEPS).long()
@@ -67,6 +90,8 @@ def turn(
     buffer = _grow(buffer, _DEPTH_STEPS * size * size)
     point = torch.where(buffer < _FAR, buffer % (size * size), size * size).reshape(count, -1)
 
+    light = torch.where(spread(turns[:, 4] > 0), head_light(height, rotations, scale), 1.0)
+    image = image * light[:, None]
     shown = torch.cat([image.reshape(count, 3, -1), image.new_ones(count, 3, 1)], dim=2)
     shown[:, :, :-1].masked_fill_(hole.reshape(count, 1, -1), 1.0)
     marked = torch.cat([marks.reshape(count, -1), marks.new_zeros(count, 1)], dim=1)

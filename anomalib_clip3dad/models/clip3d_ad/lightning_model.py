@@ -20,11 +20,12 @@ from torch import nn
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, take_views
-from anomalib_clip3dad.clip import VisionTower, embed_prompts, load_clip, prompt_ensemble
+from anomalib_clip3dad.clip import VisionTower, cached_embeddings, load_clip, prompt_ensemble
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
     MultiViewRenderer,
+    Views,
     foreground_mask,
     resize_organised,
     view_rotations,
@@ -32,6 +33,7 @@ from anomalib_clip3dad.geometry import (
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.visualization import DepthVisualizer
 
+from .features import FeatureStore, FrozenFeatures, join
 from .loss import bidirectional_contrastive_loss, segmentation_loss
 from .torch_model import Adapted, Clip3dAdModel
 
@@ -56,6 +58,8 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         layers: blocks of the vision tower whose patch tokens are decoded, from 1 (L, Table 6); None takes those at
             half, three quarters and the whole depth, which are the paper's 6, 9, 12 of 12.
         views: numbers of the rendered views, from 1 to 27 (Table 7); an empty list for none (Table 5).
+        shaded_views: darken the views' colours as a head-light does, so that dents and bumps show; our choice, off: the
+            paper does not say how its views are lit.
         align_views: sample the views' tokens at P_2D; our choice, the paper computes P_2D and does not say for what.
         adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
         decoder_depth: transformer blocks of the decoder; our choice.
@@ -68,7 +72,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map.
     """
 
-    must_agree = ("clip_model", "layers", "views", "align_views", "adapter_ratio", "decoder_depth")
+    must_agree = ("clip_model", "layers", "views", "shaded_views", "align_views", "adapter_ratio", "decoder_depth")
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         prompts: str | list[str] = "cpe",
         layers: Sequence[int] | None = None,
         views: Sequence[int] = DEFAULT_VIEWS,
+        shaded_views: bool = False,
         align_views: bool = True,
         adapter_ratio: float = 0.2,
         decoder_depth: int = 2,
@@ -102,12 +107,13 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         self.views = tuple(views)
         self.max_steps = max_steps
         self.loss_temperature = loss_temperature
+        self._store = FeatureStore()
         self.model: Clip3dAdModel = Clip3dAdModel(tower, len(self.views), align_views, adapter_ratio, decoder_depth)
         if self.views:
-            self.renderer = MultiViewRenderer(self.views, tower.image_size)
+            self.renderer = MultiViewRenderer(self.views, tower.image_size, shaded_views)
         # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and set_class() lets it go.
         self._embed: Callable[..., torch.Tensor] | None = partial(
-            embed_prompts, clip, open_clip.get_tokenizer(clip_model)
+            cached_embeddings, clip, open_clip.get_tokenizer(clip_model)
         )
         if class_name:
             self.set_class(class_name)
@@ -226,7 +232,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
-        adapted = self.model(batch.image, take_views(batch))
+        adapted = self.model.compare(self._read_pairs(batch))
         assert isinstance(adapted, Adapted)  # noqa: S101
         normal, anomalous = adapted.image.chunk(2)
         contrastive = bidirectional_contrastive_loss(
@@ -240,6 +246,27 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
             batch_size=len(normal),
         )
         return loss
+
+    def on_fit_start(self) -> None:
+        """Forget the shots of another fit."""
+        super().on_fit_start()
+        self._store = FeatureStore()
+
+    on_fit_end = on_fit_start
+
+    def _read_pairs(self, batch: Any) -> FrozenFeatures:
+        """Frozen features of a batch of pairs; those of the flawless half are computed once per fit."""
+        views = take_views(batch)
+        half = len(batch.image) // 2
+        augmented = getattr(getattr(self.trainer, "datamodule", None), "train_augmentations", None)
+        keys = (batch.image_path or [])[:half] if augmented is None else []  # the same file is the same image
+        known = self._store.get(keys)
+        if known is None:
+            features = self.model.read(batch.image, views)
+            self._store.put(keys, features.rows(slice(half)))
+            return features
+        faulty_views = views and Views(*(field[half:] for field in views))
+        return join([known, self.model.read(batch.image[half:], faulty_views)])
 
     def validation_step(self, batch: Any, *_: Any) -> Any:
         """Score a batch."""

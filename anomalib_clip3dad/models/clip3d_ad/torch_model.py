@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from anomalib.data import InferenceBatch
-from einops import rearrange
 from torch import nn
 
 from anomalib_clip3dad.clip import VisionTower
@@ -14,7 +13,8 @@ from anomalib_clip3dad.geometry import Views
 
 from .adapters import Adapter
 from .decoder import CoarseToFineDecoder
-from .fusion import GlobalFusion, LocalFusion, align_tokens
+from .features import FrozenFeatures, read_samples
+from .fusion import GlobalFusion, LocalFusion
 from .scoring import anomaly_score, similarity_map
 
 
@@ -75,35 +75,36 @@ class Clip3dAdModel(nn.Module):
         Raises:
             ValueError: If the number of views is not the one the model was made for.
         """
-        embedding, features = self._encode(image, views)
-        anomaly_map = similarity_map(
-            features, self.segmentation_text_adapter(self.text), self.tower.grid_size, image.shape[-2:]
-        )
-        text = self.classification_text_adapter(self.text)
-        if self.training:
-            return Adapted(embedding, text, anomaly_map)
-        return InferenceBatch(pred_score=anomaly_score(embedding, text, anomaly_map), anomaly_map=anomaly_map)
+        return self.compare(self.read(image, views))
 
-    def _encode(self, image: torch.Tensor, views: Views | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adapted [CLS] I, (B, C), and decoded patches F, (B, N_p, C) (Eq. 6 and 8, each plus what the views add)."""
+    def read(self, image: torch.Tensor, views: Views | None = None) -> FrozenFeatures:
+        """Run the frozen part alone; arguments and errors are those of `forward`."""
         given = 0 if views is None else views.images.shape[1]
         if given != self.num_views:
             msg = f"views: the model was made for {self.num_views} views of each sample, got {given}; render the same "
             msg += "ones (the model's `views` and those of MultiViewRendering must agree)"
             raise InputError(msg)
-        if views is None:
-            cls, tokens = self.tower(image)
-            return self.image_adapter(cls), self.decoder(tokens)
+        return read_samples(self.tower, image, views, self.align_views)
 
-        batch = len(image)
-        # one pass for all: the images first, then every view of every sample
-        cls, tokens = self.tower(torch.cat([image, rearrange(views.images, "b v c h w -> (b v) c h w")]))
-        embedding = self.image_adapter(cls[:batch])
-        features = self.decoder([layer[:batch] for layer in tokens[:-1]])
-        view_cls = rearrange(cls[batch:], "(b v) c -> b v c", b=batch)
-        view_tokens = rearrange(tokens[-1][batch:], "(b v) n d -> b v n d", b=batch)
-        if self.align_views:
-            view_tokens, seen = align_tokens(view_tokens, views.positions, views.visible, self.tower.grid_size)
-        else:
-            seen = torch.ones(view_tokens.shape[:-1], dtype=torch.bool, device=image.device)
-        return embedding + self.global_fusion(view_cls), features + self.local_fusion(view_tokens, seen)
+    def compare(self, features: FrozenFeatures) -> Adapted | InferenceBatch:
+        """Run the trained part alone: adapted [CLS] I and decoded patches F, each plus what the views add (Eq. 5-10).
+
+        Args:
+            features: what `read` gave.
+
+        Returns:
+            As `forward`.
+        """
+        embedding = self.image_adapter(features.cls)
+        patches = self.decoder(features.tokens.unbind(dim=1))
+        if self.num_views:
+            embedding = embedding + self.global_fusion(features.view_cls)
+            patches = patches + self.local_fusion(features.view_tokens, features.seen)
+        side = self.tower.image_size
+        anomaly_map = similarity_map(
+            patches, self.segmentation_text_adapter(self.text), self.tower.grid_size, (side, side)
+        )
+        text = self.classification_text_adapter(self.text)
+        if self.training:
+            return Adapted(embedding, text, anomaly_map)
+        return InferenceBatch(pred_score=anomaly_score(embedding, text, anomaly_map), anomaly_map=anomaly_map)

@@ -11,6 +11,7 @@ import torch
 from anomalib.data import DepthBatch, DepthItem
 from anomalib.engine import Engine
 from anomalib.metrics import AUROC, Evaluator, F1Score
+from lightning.pytorch import Callback
 from safetensors.torch import save_file
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -20,6 +21,7 @@ from anomalib_clip3dad.clip import load_clip
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
 from anomalib_clip3dad.models import Clip3dAd
+from anomalib_clip3dad.models.clip3d_ad.features import FeatureStore
 from tests.conftest import bumpy_part
 
 SIZE = (60, 80)
@@ -192,7 +194,8 @@ def test_equation_15_on_the_pairs_of_a_batch(tiny_clip: str) -> None:
     model = trained_at_random(make(tiny_clip, loss_temperature=0.5)).train()
     model.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     batch = next(iter(loader()))
-    trainer = SimpleNamespace(global_step=0, global_rank=0)
+    trainer = SimpleNamespace(current_epoch=0, global_rank=0, world_size=1)
+    model.trainer = SimpleNamespace(datamodule=None)  # type: ignore[assignment]
     AnomalySynthesis(seed=0).on_train_batch_start(trainer, model, batch, 0)
     batch = _rendered(model, batch)
     views = MultiViewRenderer((5, 9), 48)(batch.image, batch.depth_map, foreground_mask(batch.depth_map))
@@ -243,6 +246,105 @@ def test_checkpoint_holds_no_frozen_weights(tiny_clip: str) -> None:
     assert "model.text" in content["state_dict"]
 
 
+def test_checkpoint_is_as_large_as_what_was_trained() -> None:
+    model, trainer = make("ViT-Ti-16-240", layers=[6, 12]), engine(max_steps=1)
+    trainer.fit(model, loader(), loader())
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    assert trained < Path(trainer.trainer.checkpoint_callback.best_model_path).stat().st_size < 1.1 * trained
+
+
+def test_training_goes_on_from_a_checkpoint(tiny_clip: str) -> None:
+    model, trainer = make(tiny_clip), engine(max_steps=2)
+    trainer.fit(model, loader(), loader())
+    file = trainer.trainer.checkpoint_callback.best_model_path
+    other, longer = make(tiny_clip), engine(max_steps=4)
+    longer.fit(other, loader(), loader(), ckpt_path=file)
+    assert longer.trainer.global_step == 4
+    assert not torch.equal(scores(other), scores(model))
+
+
+def losses_of(model: Clip3dAd, **arguments: Any) -> list[float]:
+    """Those of eight steps on the same four parts."""
+    losses: list[float] = []
+    model.log_dict = lambda values, **_: losses.append(values["train_loss"].item())  # type: ignore[method-assign]
+    engine(max_steps=8, callbacks=[AnomalySynthesis(geometry=0.5, seed=0)], **arguments).fit(model, loader(), loader())
+    return losses
+
+
+@pytest.mark.parametrize("views", [[5, 9], []])
+def test_losses_with_and_without_the_store_are_equal(
+    tiny_clip: str, views: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_store = losses_of(make(tiny_clip, views=views))
+    monkeypatch.setattr(FeatureStore, "get", lambda *_: None)
+    assert losses_of(make(tiny_clip, views=views)) == pytest.approx(with_store, abs=1e-5)
+
+
+def test_the_shots_go_through_the_tower_once(tiny_clip: str) -> None:
+    model = make(tiny_clip)
+    counted: list[int] = []
+    model.model.tower.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    engine(max_steps=6).fit(model, loader())
+    per_sample = 1 + 2  # image and views
+    assert sum(counted) == per_sample * (4 + 6 * 2)  # four shots once, two anomalies in each of six steps
+
+
+def test_augmented_images_are_never_taken_for_the_same(tiny_clip: str) -> None:
+    model = make(tiny_clip)
+    batch = next(iter(loader()))
+    model.trainer = SimpleNamespace(datamodule=SimpleNamespace(train_augmentations=object()))  # type: ignore[assignment]
+    counted: list[int] = []
+    model.model.tower.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    for _ in range(2):
+        model._read_pairs(_rendered(model, batch))
+    assert counted == [6, 6]
+
+
+def test_mixed_precision_stays_close(tiny_clip: str) -> None:
+    """On a CPU, Lightning takes bfloat16 for 16-mixed, too."""
+    full = losses_of(make(tiny_clip))
+    mixed = losses_of(make(tiny_clip), precision="bf16-mixed")
+    assert mixed == pytest.approx(full, abs=0.02)
+    assert mixed != full
+
+
+class WriteLosses(Callback):
+    """One file for each process, one line for each step."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
+        with Path(f"losses_{trainer.world_size}_{trainer.global_rank}").open("a") as file:
+            file.write(f"{outputs['loss'].item()}\n")
+
+
+def test_two_processes_learn_as_one_does_from_twice_the_batch(tiny_clip: str) -> None:
+    trained = []
+    for processes in (1, 2):
+        model = make(tiny_clip)
+        # forked: what this file defines need not be imported again
+        spread = {"strategy": "ddp_fork", "devices": 2} if processes == 2 else {}
+        callbacks = [AnomalySynthesis(geometry=0.5, seed=0), WriteLosses()]
+        trainer = engine(max_steps=3, callbacks=callbacks, **spread)
+        trainer.fit(model, loader(batch_size=4 // processes))
+        trained.append([p.detach() for p in model.parameters() if p.requires_grad])
+    alone, *both = (
+        [float(line) for line in Path(f"losses_{name}").read_text().split()] for name in ("1_0", "2_0", "2_1")
+    )
+    assert [(one + other) / 2 for one, other in zip(*both, strict=True)] == pytest.approx(alone, abs=1e-5)
+    assert len(alone) == 3
+    for one, other in zip(*trained, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+def test_mixed_precision_scores_stay_close(tiny_clip: str) -> None:
+    model = trained_at_random(make(tiny_clip, post_processor=False, evaluator=False))
+    full, mixed = (
+        torch.cat([batch.pred_score for batch in engine(precision=precision).predict(model, loader(anomalous=True))])
+        for precision in ("32", "bf16-mixed")
+    )
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, full, atol=0.1, rtol=0)
+
+
 def test_checkpoint_of_other_weights_is_refused(tiny_clip: str, tmp_path: Path) -> None:
     trainer = engine(max_steps=1)
     trainer.fit(make(tiny_clip), loader(), loader())
@@ -286,7 +388,15 @@ def test_other_image_sizes_than_clips_are_refused(tiny_clip: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"layers": [2, 3]}, {"views": [14, 27]}, {"align_views": False}, {"adapter_ratio": 0.9}, {"views": []}]
+    "other",
+    [
+        {"layers": [2, 3]},
+        {"views": [14, 27]},
+        {"align_views": False},
+        {"shaded_views": True},
+        {"adapter_ratio": 0.9},
+        {"views": []},
+    ],
 )
 def test_checkpoint_of_other_arguments_is_refused(tiny_clip: str, other: dict[str, Any]) -> None:
     trainer = engine(max_steps=1)

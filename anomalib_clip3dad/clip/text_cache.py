@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts are embedded once per class, prompt set and weights, and kept on the disk."""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .text import embed_prompts
+from .weights import weights_hash
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where embeddings are kept: `$XDG_CACHE_HOME/anomalib_clip3dad/text`, which is under `~/.cache` if unset."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "anomalib_clip3dad" / "text"
+
+
+def cached_embeddings(
+    clip: torch.nn.Module,
+    tokenizer: Callable[[list[str]], torch.Tensor],
+    normal: Sequence[str],
+    anomalous: Sequence[str],
+) -> torch.Tensor:
+    """Embed two sets of prompts as `embed_prompts` does, or read what it gave before.
+
+    The file's name is a hash of the text tower's weights, the tokens and the prompts, so that nothing else can be read
+    by mistake. A folder that cannot be written to costs time, nothing more.
+
+    Args:
+        clip: an open_clip model.
+        tokenizer: its tokenizer.
+        normal: what is said of the flawless part.
+        anomalous: what is said of the faulty part.
+
+    Returns:
+        (2, C), on the CPU: T+, T-.
+    """
+    text_tower = {name: value for name, value in clip.state_dict().items() if not name.startswith("visual.")}
+    said = json.dumps([list(normal), list(anomalous), tokenizer([normal[0]]).tolist()])
+    key = hashlib.sha256(f"{weights_hash(text_tower)}{said}".encode()).hexdigest()[:32]
+    file = cache_folder() / f"{key}.safetensors"
+    try:
+        return load_file(file)["text"]
+    except (OSError, SafetensorError, KeyError):  # not there, or not whole
+        text = embed_prompts(clip, tokenizer, normal, anomalous).cpu()
+    try:
+        _write(file, text)
+    except OSError as error:
+        logger.info("Prompt embeddings are not kept, they take seconds again next time: %s", error)
+    return text
+
+
+def _write(file: Path, text: torch.Tensor) -> None:
+    """Complete or not at all, however many processes write at a time."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as unfinished:
+        pass
+    save_file({"text": text.contiguous()}, unfinished.name)
+    Path(unfinished.name).replace(file)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How bright a surface is under a head-light: what makes its form visible that its colours do not show."""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from .camera import Camera
+
+_WINDOW = 5  # pixels of the box that positions are averaged over: a scanner's noise would be all that one sees
+
+
+def surface_normals(xyz: Tensor, foreground: Tensor) -> Tensor:
+    """Estimate the normals of an organised cloud.
+
+    GS-CLIP and CPMF take Open3D's, from the neighbours of each point in a tree; in an organised cloud the neighbours
+    are those in the image. The normal is across the smoothed positions left and right, above and below.
+
+    Args:
+        xyz: `(B, 3, H, W)`, metres, sensor frame; finite in the foreground, anything else outside.
+        foreground: `(B, H, W)` bool.
+
+    Returns:
+        `(B, 3, H, W)`, of length 1, towards the sensor; (0, 0, 0) where too few neighbours were measured.
+
+    Example:
+        >>> y, x = torch.meshgrid(torch.linspace(-0.1, 0.1, 9), torch.linspace(-0.1, 0.1, 9), indexing="ij")
+        >>> tilted = torch.stack((x, y, 0.5 + x))[None]
+        >>> normals = surface_normals(tilted, torch.ones(1, 9, 9, dtype=torch.bool))
+        >>> [round(n, 3) for n in normals[0, :, 4, 4].tolist()]
+        [0.707, 0.0, -0.707]
+    """
+    inside = foreground[:, None]
+    known = xyz.where(inside, 0.0)
+    # about the cloud's middle: far from it float32 would lose what is smaller than a tenth of a millimetre
+    middle = known.sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True).clamp(min=1)
+    total = F.avg_pool2d((known - middle).where(inside, 0.0), _WINDOW, 1, _WINDOW // 2)
+    smooth = total / F.avg_pool2d(inside.to(xyz.dtype), _WINDOW, 1, _WINDOW // 2).clamp(min=1e-6)
+    right = _central_difference(smooth, foreground, axis=3)
+    down = _central_difference(smooth, foreground, axis=2)
+    across = torch.linalg.cross(down, right, dim=1)  # in a frame of x right, y down, z forward: towards the sensor
+    length = across.norm(dim=1, keepdim=True)
+    return torch.where(length > 0, across / length.clamp(min=1e-20), 0.0)
+
+
+def _central_difference(values: Tensor, foreground: Tensor, axis: int) -> Tensor:
+    """Difference of the neighbours on either side; a pixel stands in for a neighbour that is not foreground."""
+    border = (0, 0, 1, 1) if axis == 2 else (1, 1, 0, 0)
+    padded, inside = F.pad(values, border), F.pad(foreground[:, None], border)
+    size = values.shape[axis]
+    before, after = (
+        padded.narrow(axis, start, size).where(inside.narrow(axis, start, size), values) for start in (0, 2)
+    )
+    return (after - before) * foreground[:, None]
+
+
+def head_light(normals: Tensor, points: Tensor, rotations: Tensor, camera: Camera) -> Tensor:
+    """Brightness of turned points under a light at the camera: the cosine between normal and line of sight.
+
+    Args:
+        normals: `(B, 3, N)`, of length 1 in the sensor's frame; (0, 0, 0) = unknown.
+        points: `(B, v, 3, N)`, metres, turned.
+        rotations: `(v, 3, 3)`, what they were turned by.
+        camera: the sample's camera.
+
+    Returns:
+        `(B, v, N)` in [0, 1]; 1 where the normal is unknown.
+    """
+    x, y, z = normals[:, None, :, None].unbind(dim=2)
+    turned = rotations[:, :, 0, None] * x + rotations[:, :, 1, None] * y + rotations[:, :, 2, None] * z
+    sight = points - rearrange(camera.eye, "b c -> b 1 c 1")
+    cosine = -(turned * sight).sum(dim=2) / sight.norm(dim=2).clamp(min=1e-12)
+    known = normals.square().sum(dim=1)[:, None] > 0
+    return cosine.clamp(0, 1).where(known, 1.0)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the frozen tower says about samples, and a store for those that come again and again."""
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+
+from anomalib_clip3dad.clip import VisionTower
+from anomalib_clip3dad.geometry import Views
+
+from .fusion import align_tokens
+
+
+class FrozenFeatures(NamedTuple):
+    """All that the trained parts need to know of B samples; needs no gradient.
+
+    Attributes:
+        cls: (B, C), CLIP's [CLS] embedding of the image.
+        tokens: (B, |L|, N_p, D), the image's patch tokens of each block of L.
+        view_cls: (B, v, C), CLIP's [CLS] embedding of each view.
+        view_tokens: (B, v, N_p, D), the views' patch tokens of the last block.
+        seen: (B, v, N_p) bool, whether a view shows anything of the patch that its token is about.
+    """
+
+    cls: torch.Tensor
+    tokens: torch.Tensor
+    view_cls: torch.Tensor
+    view_tokens: torch.Tensor
+    seen: torch.Tensor
+
+    def rows(self, rows: slice | list[int]) -> "FrozenFeatures":
+        """Those of some samples."""
+        return FrozenFeatures(*(field[rows] for field in self))
+
+
+@torch.no_grad()
+def read_samples(tower: VisionTower, image: torch.Tensor, views: Views | None, align_views: bool) -> FrozenFeatures:
+    """Run the frozen tower over images and views.
+
+    CLIP3D-AD, section 3.3.3 and 3.3.4: I, F_l and what the fusions start from.
+
+    Args:
+        tower: made with `layers` = L and, when there are views, `with_last`.
+        image: (B, 3, S, S) RGB in [0, 1].
+        views: (B, v, 3, S, S) with P_2D and visibility; None without views.
+        align_views: sample the views' tokens at P_2D, so that token j of each view is about the image's patch j.
+
+    Returns:
+        The features; without views v = 0.
+    """
+    batch = len(image)
+    if views is None:
+        cls, tokens = tower(image)
+        none = tokens[-1][:, None][:, :0]
+        return FrozenFeatures(cls, torch.stack(tokens, dim=1), cls[:, None][:, :0], none, none[..., 0].bool())
+    # one pass for all: the images first, then every view of every sample, whose shallow tokens nobody asks for
+    pictures = torch.cat([image, rearrange(views.images, "b v c h w -> (b v) c h w")])
+    cls, tokens = tower(pictures, num_deep=batch)
+    view_tokens = rearrange(tokens[-1][batch:], "(b v) n d -> b v n d", b=batch)
+    if align_views:
+        view_tokens, seen = align_tokens(view_tokens, views.positions, views.visible, tower.grid_size)
+    else:
+        seen = torch.ones(view_tokens.shape[:-1], dtype=torch.bool, device=image.device)
+    view_cls = rearrange(cls[batch:], "(b v) c -> b v c", b=batch)
+    return FrozenFeatures(cls[:batch], torch.stack(tokens[:-1], dim=1), view_cls, view_tokens, seen)
+
+
+class FeatureStore:
+    """Features of samples that do not change, each computed once.
+
+    Args:
+        budget: bytes that it may hold; what comes later is computed again each time.
+    """
+
+    def __init__(self, budget: int = 1 << 30) -> None:
+        self._free = budget
+        self._rows: dict[Hashable, FrozenFeatures] = {}
+
+    def get(self, keys: Sequence[Hashable]) -> FrozenFeatures | None:
+        """Features of the samples in this order, or None unless all are known."""
+        if not keys or any(key not in self._rows for key in keys):
+            return None
+        return join([self._rows[key] for key in keys])
+
+    def put(self, keys: Sequence[Hashable], features: FrozenFeatures) -> None:
+        """Keep features of samples as long as there is room."""
+        size = sum(field[:1].nbytes for field in features)
+        for i, key in enumerate(keys):
+            if key not in self._rows and size <= self._free:
+                self._free -= size
+                self._rows[key] = FrozenFeatures(*(field[i : i + 1].clone() for field in features))
+
+
+def join(parts: Sequence[FrozenFeatures]) -> FrozenFeatures:
+    """Features of several batches as those of one."""
+    return FrozenFeatures(*(torch.cat(fields) for fields in zip(*parts, strict=True)))

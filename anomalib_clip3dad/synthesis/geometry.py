@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic anomalies in the cloud: dents, bumps and missing points."""
+
+import torch
+from torchvision.transforms.v2.functional import gaussian_blur
+
+_DEPTH = (0.02, 0.08)  # least and largest depth of a dent, as share of the part's extent
+_SOFTNESS = 0.01  # of a dent's rim, as share of the image's height
+_MISSING = 1 / 3  # share of the anomalies in the cloud that are holes
+
+
+def spoil_cloud(xyz: torch.Tensor, foreground: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Push the surface in or out inside the mask, or take its points away.
+
+    Beyond CLIP3D-AD, which changes colours only. Points move along their line of sight, so that each stays the one that
+    its pixel sees. 3DSR moves depths by up to some tenths of the part's own range; ours go by its extent, since a flat
+    part has next to no range: 2 to 8 %, both signs alike, and a third of the anomalies are holes. Draws from torch's
+    global generator.
+
+    Args:
+        xyz: (3, H, W), metres, sensor frame.
+        foreground: (H, W) bool, where the part is.
+        mask: (H, W) bool, inside the foreground.
+
+    Returns:
+        (3, H, W), equal to `xyz` outside the mask; (0, 0, 0) = not measured in a hole.
+    """
+    kind, size, sign = torch.rand(3).tolist()
+    if kind < _MISSING:
+        return xyz.where(~mask, 0.0)
+    low, high = xyz.where(foreground, torch.inf).amin((1, 2)), xyz.where(foreground, -torch.inf).amax((1, 2))
+    extent = (high - low).amax()
+    share = _DEPTH[0] + (_DEPTH[1] - _DEPTH[0]) * size
+    # steep at the rim of the mask, flat within: the blurred mask runs from a half there to 1
+    sigma = max(_SOFTNESS * mask.shape[0], 0.5)
+    kernel = 2 * round(3 * sigma) + 1
+    relief = 2 * gaussian_blur(mask[None].to(xyz), [kernel, kernel], [sigma, sigma])[0] - 1
+    step = (share if sign < 0.5 else -share) * extent * relief.clamp(0, 1) * mask
+    return xyz * (1 + step / xyz.norm(dim=0).clamp(min=1e-6))

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+
+from anomalib_clip3dad.geometry import MultiViewRenderer, place_camera, rotate, view_rotations
+from anomalib_clip3dad.geometry.shading import head_light, surface_normals
+
+
+def sphere(size: int = 64, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The near side of a ball of 0.1 m, 0.6 m away: cloud, foreground, true normals."""
+    line = torch.linspace(-0.08, 0.08, size)
+    x, y = line.expand(size, size), line[:, None].expand(size, size)
+    z = 0.6 - (0.01 - x**2 - y**2).clamp(min=0).sqrt()
+    xyz = torch.stack([x, y, z])
+    inside = x**2 + y**2 < 0.07**2
+    normals = (xyz - torch.tensor([0, 0, 0.6])[:, None, None]) / 0.1
+    xyz[2] += noise * torch.randn(size, size)
+    return xyz[None].where(inside, 0.0), inside[None], normals[None]
+
+
+@pytest.mark.parametrize(("noise", "degrees"), [(0.0, 1.5), (0.0002, 4.0)])
+def test_normals_of_a_sphere(noise: float, degrees: float) -> None:
+    xyz, inside, expected = sphere(noise=noise)
+    found = surface_normals(xyz, inside)
+    torch.testing.assert_close(found.norm(dim=1)[inside], torch.ones(int(inside.sum())))
+    inner = torch.nn.functional.avg_pool2d(inside.float()[:, None], 9, 1, 4)[:, 0] == 1
+    cosine = (found * expected).sum(dim=1)[inner].clamp(-1, 1)
+    assert math.degrees(cosine.acos().mean()) < degrees
+
+
+def test_normals_are_unknown_outside_and_alone() -> None:
+    xyz, inside, _ = sphere()
+    assert (surface_normals(xyz, inside).permute(0, 2, 3, 1)[~inside] == 0).all()
+    lonely = torch.zeros_like(inside)
+    lonely[0, 32, 32] = True
+    assert (surface_normals(xyz, lonely) == 0).all()
+
+
+def test_normals_need_no_defined_numbers_outside() -> None:
+    xyz, inside, _ = sphere()
+    spoiled = xyz.where(inside[:, None], torch.nan)
+    assert torch.equal(surface_normals(spoiled, inside), surface_normals(xyz, inside))
+
+
+def test_head_light_is_the_cosine_to_the_line_of_sight() -> None:
+    xyz, inside, normals = sphere(16)
+    rotations, camera = view_rotations((1, 19)), place_camera(xyz, inside, 48)
+    turned = rotate(xyz.flatten(2), rotations, camera.centre)
+    light = head_light(normals.flatten(2), turned, rotations, camera)
+    for view, rotation in enumerate(rotations):
+        for point in torch.nonzero(inside.flatten())[:, 0][::7].tolist():
+            sight = turned[0, view, :, point] - camera.eye[0]
+            expected = -(rotation @ normals[0].flatten(1)[:, point]) @ sight / sight.norm()
+            torch.testing.assert_close(light[0, view, point], expected.clamp(0, 1))
+
+
+def test_where_the_normal_is_unknown_nothing_darkens() -> None:
+    xyz, inside, _ = sphere(16)
+    camera = place_camera(xyz, inside, 48)
+    turned = rotate(xyz.flatten(2), view_rotations((1,)), camera.centre)
+    assert (head_light(torch.zeros(1, 3, 256), turned, view_rotations((1,)), camera) == 1).all()
+
+
+def test_shaded_views_darken_the_unshaded_ones_and_leave_the_rest() -> None:
+    xyz, inside, _ = sphere()
+    image = torch.rand(1, 3, 64, 64)
+    plain, shaded = (MultiViewRenderer((1, 5), 48, shaded)(image, xyz, inside) for shaded in (False, True))
+    assert torch.equal(plain.positions, shaded.positions)
+    assert torch.equal(plain.visible, shaded.visible)
+    assert (shaded.images <= plain.images + 1e-6).all()
+    factor = (shaded.images / plain.images.clamp(min=1e-3))[0, 0, :, 24, 24]
+    assert factor.min() > 0.97  # the middle of the ball faces the camera
+    white = (plain.images == 1).all(dim=2)
+    assert (shaded.images.permute(0, 1, 3, 4, 2)[white] == 1).all()
+
+
+def test_a_bump_of_one_colour_shows_in_shaded_views_alone() -> None:
+    xyz, inside, _ = sphere()
+    image = torch.full((1, 3, 64, 64), 0.5)
+    bump = xyz.clone()
+    bump[:, 2, 28:36, 28:36] -= 0.004
+    differences = []
+    for shaded in (False, True):
+        renderer = MultiViewRenderer((1,), 48, shaded)
+        views = [renderer(image, cloud, inside).images for cloud in (xyz, bump)]
+        differences.append((views[0] - views[1])[..., 14:34, 14:34].abs().max().item())
+    assert differences[0] < 1e-6
+    assert differences[1] > 0.04
