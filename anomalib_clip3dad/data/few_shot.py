@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 from anomalib_clip3dad.errors import InputError
 
@@ -92,32 +92,36 @@ def samples_to_draw(trainer: Trainer | None, num_shots: int, batch_size: int) ->
         batch_size: Samples in a batch on one device.
 
     Returns:
-        The number of samples, a multiple of the batch size; without `max_steps` one pass over the shots.
+        The number of samples of all processes together, whole batches for each; without `max_steps` one pass over the
+        shots.
 
     Example:
         >>> samples_to_draw(None, num_shots=5, batch_size=4)
         8
     """
+    together = batch_size * (trainer.world_size if trainer else 1)
     if trainer is None or trainer.max_steps < 1:
-        return math.ceil(num_shots / batch_size) * batch_size
-    # Lightning shares a sampler's indices out among the processes, so each needs its own part (lightning 2.6)
-    return trainer.max_steps * batch_size * trainer.accumulate_grad_batches * trainer.world_size
+        return math.ceil(num_shots / together) * together
+    return trainer.max_steps * trainer.accumulate_grad_batches * together
 
 
-class KShotSampler(Sampler[int]):
+class KShotSampler(DistributedSampler[int]):
     """Draws the k shots for as many samples as asked.
 
     The indices come in rounds, each a random permutation of the k shots, so the shots are seen equally often. Every
     iteration starts the next epoch with another order; `set_epoch`, which Lightning calls by itself, picks one. The
-    same seed and epoch give the same order.
+    same seed and epoch give the same order. Several processes take turns, so that their batches together are those of
+    one process with a batch as large.
 
     Args:
         num_shots: k, the number of different samples.
-        num_samples: How many indices one epoch yields.
+        num_samples: How many indices one epoch yields to all processes together.
         seed: Seed of the order.
+        rank: Number of this process.
+        world_size: Number of processes; a divisor of `num_samples`.
 
     Raises:
-        ValueError: If a count is below 1.
+        ValueError: If a count is below 1, or the processes cannot share evenly.
 
     Example:
         >>> sampler = KShotSampler(num_shots=2, num_samples=5, seed=0)
@@ -126,29 +130,25 @@ class KShotSampler(Sampler[int]):
         ([0, 1], [0, 1], 5)
     """
 
-    def __init__(self, num_shots: int, num_samples: int, seed: int = 0) -> None:
+    # a DistributedSampler, since Lightning 2.6 would shuffle any other one anew for several processes
+    def __init__(self, num_shots: int, num_samples: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
         if num_shots < 1 or num_samples < 1:
             msg = f"num_shots={num_shots}, num_samples={num_samples}: both must be at least 1"
             raise ValueError(msg)
+        if num_samples % world_size:
+            msg = f"num_samples={num_samples}: a multiple of world_size={world_size} is needed"
+            raise ValueError(msg)
+        super().__init__(range(num_samples), num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.num_shots = num_shots
-        self.num_samples = num_samples
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be that of the given epoch, counted from 0."""
-        self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         # mixed, not added: with seed + epoch, the second epoch of one run would be the first of the next seed's run
         mixed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(mixed)
-        for start in range(0, self.num_samples, self.num_shots):
-            yield from torch.randperm(self.num_shots, generator=generator).tolist()[: self.num_samples - start]
-
-    def __len__(self) -> int:
-        return self.num_samples
+        rounds = math.ceil(self.total_size / self.num_shots)
+        drawn = torch.cat([torch.randperm(self.num_shots, generator=generator) for _ in range(rounds)])
+        yield from drawn[self.rank : self.total_size : self.num_replicas].tolist()
 
 
 def _where(candidates: Sequence[str]) -> str:

@@ -168,11 +168,11 @@ class MVTec3DXYZ(AnomalibDataModule):
         if not self.is_few_shot and (self.trainer is None or self.trainer.max_steps < 1):
             return super().train_dataloader()
         num_shots = len(self.train_data)
+        num_samples = samples_to_draw(self.trainer, num_shots, self.train_batch_size)
+        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return DataLoader(
             dataset=self.train_data,
-            sampler=KShotSampler(
-                num_shots, samples_to_draw(self.trainer, num_shots, self.train_batch_size), seed=self.seed
-            ),
+            sampler=KShotSampler(num_shots, num_samples, self.seed, rank, processes),
             batch_size=self.train_batch_size,
             num_workers=self.num_workers,
             collate_fn=self.external_collate_fn or self.train_data.collate_fn,

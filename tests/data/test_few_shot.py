@@ -97,6 +97,21 @@ def test_runs_are_the_same_and_epochs_and_seeds_differ() -> None:
     assert list(run) == epochs[2]
 
 
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_processes_take_turns_with_the_samples_of_one(epoch: int) -> None:
+    samplers = [KShotSampler(3, 12), *(KShotSampler(3, 12, rank=rank, world_size=2) for rank in (0, 1))]
+    for sampler in samplers:
+        sampler.set_epoch(epoch)
+    alone, *both = (list(sampler) for sampler in samplers)
+    assert [len(sampler) for sampler in samplers] == [12, 6, 6]
+    assert [index for pair in zip(*both, strict=True) for index in pair] == alone
+
+
+def test_processes_that_cannot_share_evenly_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of world_size=2"):
+        KShotSampler(3, 7, world_size=2)
+
+
 def test_the_sampler_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     list(KShotSampler(4, 40))

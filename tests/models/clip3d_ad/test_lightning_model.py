@@ -11,13 +11,14 @@ import torch
 from anomalib.data import DepthBatch, DepthItem
 from anomalib.engine import Engine
 from anomalib.metrics import AUROC, Evaluator, F1Score
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningDataModule
 from safetensors.torch import save_file
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering
 from anomalib_clip3dad.clip import load_clip
+from anomalib_clip3dad.data import KShotSampler
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
 from anomalib_clip3dad.models import Clip3dAd
@@ -308,6 +309,23 @@ def test_mixed_precision_stays_close(tiny_clip: str) -> None:
     assert mixed != full
 
 
+class FourShots(LightningDataModule):
+    """The four parts, drawn as a few-shot data module does."""
+
+    name, category = "Parts", "bumps"  # anomalib's engine names folders after them
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+
+    def train_dataloader(self) -> DataLoader:
+        """Three steps of four samples together."""
+        assert self.trainer is not None
+        whole = loader(batch_size=self.batch_size)
+        sampler = KShotSampler(4, 12, rank=self.trainer.global_rank, world_size=self.trainer.world_size)
+        return DataLoader(whole.dataset, self.batch_size, sampler=sampler, collate_fn=whole.collate_fn)
+
+
 class WriteLosses(Callback):
     """One file for each process, one line for each step."""
 
@@ -324,7 +342,7 @@ def test_two_processes_learn_as_one_does_from_twice_the_batch(tiny_clip: str) ->
         spread = {"strategy": "ddp_fork", "devices": 2} if processes == 2 else {}
         callbacks = [AnomalySynthesis(geometry=0.5, seed=0), WriteLosses()]
         trainer = engine(max_steps=3, callbacks=callbacks, **spread)
-        trainer.fit(model, loader(batch_size=4 // processes))
+        trainer.fit(model, datamodule=FourShots(4 // processes))
         trained.append([p.detach() for p in model.parameters() if p.requires_grad])
     alone, *both = (
         [float(line) for line in Path(f"losses_{name}").read_text().split()] for name in ("1_0", "2_0", "2_1")
