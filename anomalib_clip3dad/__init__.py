@@ -1,16 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Few-shot 3D anomaly detection on RGB + organised XYZ for anomalib.
 
-Importing this package is all that anomalib needs to know its models by name.
+Importing this package is all that anomalib needs to know its models by name. It costs next to nothing: what takes
+seconds, torch and anomalib's models, is imported when somebody asks for it.
 """
 
-import anomalib.models
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
 
-from .models import Clip3dAd
+from .registration import register_with
+
+if TYPE_CHECKING:
+    from .models import Clip3dAd
 
 __all__ = ["Clip3dAd"]
 
-# `get_model("clip3d_ad")` and `list_models()` see every direct subclass of AnomalibModule. `get_model({"class_path":
-# "Clip3dAd"})`, also what benchmarks and configs use, looks the name up in anomalib.models (read in anomalib 2.7.0).
-for _model in (Clip3dAd,):
-    setattr(anomalib.models, _model.__name__, _model)
+register_with("anomalib.models", f"{__name__}.models")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module(f"{__name__}.models"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*vars(sys.modules[__name__]), *__all__})

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from anomalib.engine import Engine
@@ -16,11 +16,30 @@ from lightning.pytorch import Callback, seed_everything
 from torch import Tensor
 from zero_shot import Result, image_aurocs
 
+from anomalib_clip3dad.callbacks import AnomalySynthesis
 from anomalib_clip3dad.data import Toy3D
-from anomalib_clip3dad.geometry import DEFAULT_VIEWS
 from anomalib_clip3dad.models import Clip3dAd
 
-VARIANTS = {"full": DEFAULT_VIEWS, "no_views": ()}
+
+class Variant(NamedTuple):
+    """What is changed about the method.
+
+    Attributes:
+        model: arguments of `Clip3dAd`.
+        geometry: of `AnomalySynthesis`.
+    """
+
+    model: dict[str, Any]
+    geometry: float = 0.0
+
+
+VARIANTS = {
+    "full": Variant({}),
+    "no_views": Variant({"views": ()}),
+    "shaded": Variant({"shaded_views": True}),
+    "geometry": Variant({}, geometry=0.5),
+    "shaded_geometry": Variant({"shaded_views": True}, geometry=0.5),
+}
 SETTING = ("pretrained", "variant", "k_shot")
 RUN = (*SETTING, "category", "seed")  # what a run is known by; the rest are its metrics
 
@@ -56,9 +75,9 @@ def make_model(pretrained: str, variant: str, arguments: Namespace, **kwargs: An
         clip_model=arguments.clip_model,
         pretrained=None if pretrained == "random" else pretrained,
         layers=arguments.layers,
-        views=VARIANTS[variant],
         post_processor=False,
         visualizer=False,
+        **VARIANTS[variant].model,
         **kwargs,
     )
 
@@ -81,7 +100,7 @@ def run(pretrained: str, variant: str, data: Toy3D, arguments: Namespace) -> Res
         engine = Engine(
             default_root_dir=folder,
             max_steps=arguments.max_steps,
-            callbacks=[raw],
+            callbacks=[raw, AnomalySynthesis(geometry=VARIANTS[variant].geometry)],
             logger=False,
             enable_model_summary=False,
             enable_progress_bar=False,

@@ -45,7 +45,7 @@ def by_prompts(arguments: argparse.Namespace, prompt_sets: Sequence[str]) -> dic
     results: dict[str, dict[str, Result]] = {name: {prompts: {} for prompts in prompt_sets} for name in clips}
     for category in tqdm(arguments.categories, desc="categories"):
         size = next(iter(clips.values())).visual.image_size[0]
-        samples = render(Toy3D(category=category, **toy(arguments)), size)
+        samples = render(Toy3D(category=category, **toy(arguments)), size, arguments.shaded_views)
         for name, clip in clips.items():
             encoded = encode(clip, samples.pictures)
             for prompts in tqdm(prompt_sets, desc="prompt sets", leave=False):
@@ -172,7 +172,8 @@ def parse(command: Sequence[str] | None = None) -> argparse.Namespace:
     add("--pretrained", nargs="+", default=["small"], help="tags or files; random: none")
     add("--layers", type=int, nargs="+", help="of the tower; default: the model's")
     add("--categories", nargs="+", choices=CATEGORIES, default=list(CATEGORIES), metavar="CATEGORY")
-    add("--variants", nargs="+", choices=few_shot.VARIANTS, default=list(few_shot.VARIANTS))
+    add("--variants", nargs="+", choices=few_shot.VARIANTS, default=["full", "no_views"])
+    add("--shaded_views", action="store_true", help="by prompts alone, look at views under a head-light")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of shots and training; the parts are always the same")
     add("--k_shot", type=int, nargs="+", default=[1, 4])
     add("--max_steps", type=int, default=40)

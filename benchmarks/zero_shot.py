@@ -20,8 +20,6 @@ from anomalib_clip3dad.models.clip3d_ad.scoring import anomaly_score, similarity
 
 Result = dict[str, Any]  # JSON: metrics by name, some of them by picture, views, mean, max
 
-_CHUNK = 48  # pictures in one pass of the tower: bounds the memory, changes nothing else
-
 
 class Samples(NamedTuple):
     """The test samples of a category: N pictures of the size S, each with its v views."""
@@ -39,19 +37,20 @@ class Encoded(NamedTuple):
 
 
 @torch.inference_mode()
-def render(data: Toy3D, size: int) -> Samples:
+def render(data: Toy3D, size: int, shaded: bool = False) -> Samples:
     """Read all test samples and render their five default views, as `Clip3dAd` does.
 
     Args:
         data: a category.
         size: S, rows and columns of the pictures, the tower's input size.
+        shaded: views under a head-light.
 
     Returns:
         The samples, on the CPU.
     """
     data.setup()
     resize = Resize((size, size), interpolation=InterpolationMode.BICUBIC, antialias=True)
-    renderer = MultiViewRenderer(size=size)
+    renderer = MultiViewRenderer(size=size, shaded=shaded)
     pictures, masks = [], []
     for item in tqdm(data.test_data, desc=f"rendering {data.category}", unit="sample", leave=False):
         image, mask = resize(Image(item.image), Mask(item.gt_mask))
@@ -74,16 +73,10 @@ def encode(clip: Any, pictures: Tensor) -> Encoded:
         [CLS] and patches, not normalised.
     """
     tower = VisionTower(clip.visual, [len(clip.visual.transformer.resblocks)])
-    cls, patches = [], []
-    for chunk in tqdm(rearrange(pictures, "n v c h w -> (n v) c h w").split(_CHUNK), desc="encoding", leave=False):
-        features = tower(chunk)
-        cls.append(features.cls)
-        patches.append(clip.visual.ln_post(features.tokens[0]) @ clip.visual.proj)
+    features = tower(rearrange(pictures, "n v c h w -> (n v) c h w"))
+    patches = clip.visual.ln_post(features.tokens[0]) @ clip.visual.proj
     count = len(pictures)
-    return Encoded(
-        rearrange(torch.cat(cls), "(n v) c -> n v c", n=count),
-        rearrange(torch.cat(patches), "(n v) p c -> n v p c", n=count),
-    )
+    return Encoded(*(rearrange(side, "(n v) ... -> n v ...", n=count) for side in (features.cls, patches)))
 
 
 def evaluate(samples: Samples, encoded: Encoded, text: Tensor) -> Result:

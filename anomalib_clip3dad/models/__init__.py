@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models of this package, each an anomalib model."""
 
+from anomalib import models as anomalib_models
+
 from .clip3d_ad import Clip3dAd
 
 __all__ = ["Clip3dAd"]
+
+# `get_model("clip3d_ad")` and `list_models()` see every direct subclass of AnomalibModule. `get_model({"class_path":
+# "Clip3dAd"})`, also what benchmarks and configs use, looks the name up in anomalib.models (read in anomalib 2.7.0).
+for _model in (Clip3dAd,):
+    setattr(anomalib_models, _model.__name__, _model)

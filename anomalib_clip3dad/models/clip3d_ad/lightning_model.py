@@ -232,20 +232,32 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
-        adapted = self.model.compare(self._read_pairs(batch))
+        losses = self.losses(self._read_pairs(batch), batch.gt_mask)
+        self.log_dict(losses, prog_bar=True, batch_size=len(batch.image) // 2)
+        return losses["train_loss"]
+
+    def losses(self, features: FrozenFeatures, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Eq. 11-15 on the frozen features of pairs.
+
+        Args:
+            features: of 2 B samples, the flawless half first.
+            mask: (2 B, S, S) bool, where the anomalies are.
+
+        Returns:
+            Scalars: the loss and its two parts.
+        """
+        adapted = self.model.compare(features)
         assert isinstance(adapted, Adapted)  # noqa: S101
         normal, anomalous = adapted.image.chunk(2)
         contrastive = bidirectional_contrastive_loss(
             normal, anomalous, adapted.text[:1], adapted.text[1:], self.loss_temperature
         )
-        segmentation = segmentation_loss(adapted.anomaly_map, batch.gt_mask)
-        loss = segmentation + contrastive
-        self.log_dict(
-            {"train_loss": loss, "train_loss_seg": segmentation, "train_loss_con": contrastive},
-            prog_bar=True,
-            batch_size=len(normal),
-        )
-        return loss
+        segmentation = segmentation_loss(adapted.anomaly_map, mask)
+        return {
+            "train_loss": segmentation + contrastive,
+            "train_loss_seg": segmentation,
+            "train_loss_con": contrastive,
+        }
 
     def on_fit_start(self) -> None:
         """Forget the shots of another fit."""

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another package's module brings one of ours along, whenever it is imported."""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def register_with(host: str, guest: str) -> None:
+    """Import a module right behind another one, or now if that is there already.
+
+    Args:
+        host: the module that is waited for.
+        guest: the module that is imported then; it puts itself where the host finds it.
+    """
+    if host in sys.modules:
+        importlib.import_module(guest)
+    else:
+        sys.meta_path.insert(0, _Waiting(host, guest))
+
+
+class _Waiting(importlib.abc.MetaPathFinder):
+    """Finds the host as everybody does, once, with a loader that goes on to the guest."""
+
+    def __init__(self, host: str, guest: str) -> None:
+        self.host, self.guest = host, guest
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        """Nothing but the host."""
+        if fullname != self.host or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec and spec.loader:
+            spec.loader = _ThenGuest(spec.loader, self.guest)
+        return spec
+
+
+class _ThenGuest(importlib.abc.Loader):
+    def __init__(self, loader: importlib.abc.Loader, guest: str) -> None:
+        self.loader, self.guest = loader, guest
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None  # noqa: S101
+        module.__spec__.loader = module.__loader__ = self.loader
+        self.loader.exec_module(module)
+        # a guest that asked for the host itself is half imported by now and comes to its end later
+        importlib.import_module(self.guest)
