@@ -82,14 +82,15 @@ class MultiViewRendering(Callback):
     CLIP3D-AD, section 3.3.2, Eq. 1-4. Runs behind the pre-processor, on images of the model's size.
     """
 
-    def _render(self, model: Any, batch: Any) -> None:
+    def _render(self, model: Any, batch: Any, rows: slice = slice(None)) -> None:
         if model.views:
-            foreground = prepare_cloud(batch)
-            batch.views = model.renderer(batch.image.as_subclass(torch.Tensor), batch.depth_map, foreground)
+            foreground = prepare_cloud(batch)[rows]
+            image = batch.image.as_subclass(torch.Tensor)[rows]
+            batch.views = model.renderer(image, batch.depth_map[rows], foreground)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Render the pairs."""
-        self._render(pl_module, batch)
+        """Render the pairs, or the faulty halves alone where the model knows the others."""
+        self._render(pl_module, batch, pl_module.rows_to_read(batch))  # type: ignore[operator]
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: int) -> None:  # noqa: ARG002
         """Render the samples."""

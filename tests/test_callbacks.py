@@ -15,8 +15,11 @@ def step(epoch: int = 0, rank: int = 0, processes: int = 1) -> SimpleNamespace:
     return SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=processes)
 
 
-def model(views: tuple[int, ...] = (5, 9)) -> SimpleNamespace:
-    return SimpleNamespace(views=views, renderer=MultiViewRenderer(views, 48))
+def model(known: int = 0) -> SimpleNamespace:
+    """All that the callbacks ask of a model, which knows so many samples of a batch already."""
+    return SimpleNamespace(
+        views=(5, 9), renderer=MultiViewRenderer((5, 9), 48), rows_to_read=lambda _: slice(known, None)
+    )
 
 
 def synthesised(seed: int | None = 0, epoch: int = 0, batch_idx: int = 0, geometry: float = 0.0) -> DepthBatch:
@@ -125,6 +128,14 @@ def test_anomalies_show_in_the_views() -> None:
     images = take_views(batch).images
     assert images.shape == (4, 2, 3, 48, 48)
     assert all((images[i] != images[i + 2]).any() for i in range(2))
+
+
+def test_what_the_model_knows_is_not_rendered() -> None:
+    every, rest = synthesised(), synthesised()
+    for batch, known in ((every, 0), (rest, 2)):
+        MultiViewRendering().on_train_batch_start(step(), model(known), batch, 0)
+    for whole, half in zip(take_views(every), take_views(rest), strict=True):
+        assert torch.equal(whole[2:], half)
 
 
 def test_clouds_of_another_size_than_the_image_are_resized() -> None:

@@ -78,10 +78,12 @@ class FeatureStore:
         self._free = budget
         self._rows: dict[Hashable, FrozenFeatures] = {}
 
-    def get(self, keys: Sequence[Hashable]) -> FrozenFeatures | None:
-        """Features of the samples in this order, or None unless all are known."""
-        if not keys or any(key not in self._rows for key in keys):
-            return None
+    def knows(self, keys: Sequence[Hashable]) -> bool:
+        """Whether there are any samples, and all are known."""
+        return bool(keys) and all(key in self._rows for key in keys)
+
+    def get(self, keys: Sequence[Hashable]) -> FrozenFeatures:
+        """Features of known samples, in this order."""
         return join([self._rows[key] for key in keys])
 
     def put(self, keys: Sequence[Hashable], features: FrozenFeatures) -> None:

@@ -25,7 +25,6 @@ from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
     MultiViewRenderer,
-    Views,
     foreground_mask,
     resize_organised,
     view_rotations,
@@ -266,19 +265,23 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
 
     on_fit_end = on_fit_start
 
+    def _shots(self, batch: Any) -> list[str]:
+        """Names of the flawless half of a batch of pairs; none where the same file may be another image each time."""
+        augmented = getattr(getattr(self.trainer, "datamodule", None), "train_augmentations", None)
+        return (batch.image_path or [])[: len(batch.image) // 2] if augmented is None else []
+
+    def rows_to_read(self, batch: Any) -> slice:
+        """Which samples of a batch of pairs have to be rendered and read: all, or the faulty half alone."""
+        return slice(len(batch.image) // 2 if self._store.knows(self._shots(batch)) else 0, None)
+
     def _read_pairs(self, batch: Any) -> FrozenFeatures:
         """Frozen features of a batch of pairs; those of the flawless half are computed once per fit."""
-        views = take_views(batch)
-        half = len(batch.image) // 2
-        augmented = getattr(getattr(self.trainer, "datamodule", None), "train_augmentations", None)
-        keys = (batch.image_path or [])[:half] if augmented is None else []  # the same file is the same image
-        known = self._store.get(keys)
-        if known is None:
-            features = self.model.read(batch.image, views)
-            self._store.put(keys, features.rows(slice(half)))
-            return features
-        faulty_views = views and Views(*(field[half:] for field in views))
-        return join([known, self.model.read(batch.image[half:], faulty_views)])
+        shots, rows = self._shots(batch), self.rows_to_read(batch)
+        features = self.model.read(batch.image[rows], take_views(batch))
+        if rows.start:
+            return join([self._store.get(shots), features])
+        self._store.put(shots, features.rows(slice(len(shots))))
+        return features
 
     def validation_step(self, batch: Any, *_: Any) -> Any:
         """Score a batch."""
