@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +44,7 @@ def plate(size: int) -> Any:
     )
 
 
-def in_turns(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def in_turns(tasks: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each task; every round does all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(_WARM_UP + repeats):
