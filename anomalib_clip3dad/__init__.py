@@ -20,8 +20,9 @@ register_with("anomalib.models", f"{__name__}.models")
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module(f"{__name__}.models"), name)
+    if name in {*__all__, "models"}:
+        models = importlib.import_module(f"{__name__}.models")
+        return models if name == "models" else getattr(models, name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from anomalib_clip3dad.errors import InputError
 
-from .geometry import Views, foreground_mask, resize_organised, validity_mask
+from .geometry import Views, foreground_mask, resize_organised
 from .seeding import drawing_from
 from .synthesis import TextureSource, synthesise
 
@@ -39,6 +39,7 @@ class AnomalySynthesis(Callback):
             msg = f"geometry={geometry}: a share in [0, 1] is needed"
             raise InputError(msg)
         self.geometry = geometry
+        self._drawn = 0  # samples of this epoch
         self.textures = TextureSource(texture_dir)
         self.opacity = opacity
         self.seed = seed
@@ -54,9 +55,12 @@ class AnomalySynthesis(Callback):
         foreground = prepare_cloud(batch)
         seed = torch.initial_seed() if self.seed is None else self.seed
         made = []
-        for i, sample in enumerate(zip(batch.image, batch.depth_map, foreground, strict=True)):
-            # processes take turns with the samples (Lightning 2.6's distributed sampler)
-            place = (batch_idx * len(foreground) + i) * trainer.world_size + trainer.global_rank
+        if batch_idx == 0:
+            self._drawn = 0
+        for sample in zip(batch.image, batch.depth_map, foreground, strict=True):
+            # processes take turns with the samples (`KShotSampler`, and Lightning 2.6's distributed sampler)
+            place = self._drawn * trainer.world_size + trainer.global_rank
+            self._drawn += 1
             with drawing_from(seed, trainer.current_epoch, place):
                 made.append(synthesise(*sample, self.textures, self.opacity, self.geometry))
         anomalous, xyz, mask = (torch.stack(field) for field in zip(*made, strict=True))
@@ -73,7 +77,7 @@ class AnomalySynthesis(Callback):
         for paths in ("image_path", "depth_path", "mask_path"):
             if getattr(batch, paths) is not None:
                 setattr(batch, paths, getattr(batch, paths) * 2)
-        batch.foreground = torch.cat([foreground, foreground & validity_mask(xyz)])
+        batch.foreground = torch.cat([foreground, foreground_mask(xyz) if self.geometry else foreground])
 
 
 class MultiViewRendering(Callback):

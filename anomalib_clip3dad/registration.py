@@ -24,10 +24,10 @@ def register_with(host: str, guest: str) -> None:
 
 
 class _Waiting(importlib.abc.MetaPathFinder):
-    """Finds the host as everybody does, once, with a loader that goes on to the guest."""
+    """Finds the host as everybody does, with a loader that goes on to the guest."""
 
     def __init__(self, host: str, guest: str) -> None:
-        self.host, self.guest = host, guest
+        self.host, self.guest, self.asking = host, guest, False
 
     def find_spec(
         self,
@@ -36,25 +36,30 @@ class _Waiting(importlib.abc.MetaPathFinder):
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         """Nothing but the host."""
-        if fullname != self.host or self not in sys.meta_path:
+        if fullname != self.host or self.asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self.asking = True  # the others
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.asking = False
         if spec and spec.loader:
-            spec.loader = _ThenGuest(spec.loader, self.guest)
+            spec.loader = _ThenGuest(spec.loader, self)
         return spec
 
 
 class _ThenGuest(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, guest: str) -> None:
-        self.loader, self.guest = loader, guest
+    def __init__(self, loader: importlib.abc.Loader, waiting: _Waiting) -> None:
+        self.loader, self.waiting = loader, waiting
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None  # noqa: S101
+        if self.waiting in sys.meta_path:  # not before: somebody may only have asked whether the host is there
+            sys.meta_path.remove(self.waiting)
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
         # a guest that asked for the host itself is half imported by now and comes to its end later
-        importlib.import_module(self.guest)
+        importlib.import_module(self.waiting.guest)

@@ -10,6 +10,7 @@ EGL_PLATFORM=surfaceless python benchmarks/open3d_rendering.py
 import argparse
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,11 @@ def compare(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     return (both.sum() / (one | other).sum()).item(), error
 
 
+def first_views(renderer: MultiViewRenderer, sample: Sample) -> Tensor:
+    """All views of a sample by our renderer, (v, 3, SIDE, SIDE)."""
+    return renderer(sample.image, sample.xyz, sample.foreground).images[0]
+
+
 def main() -> None:
     """Compare every category."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,8 +144,8 @@ def main() -> None:
     for category in arguments.categories:
         sample = Sample(category, arguments.root)
         tasks: dict[str, Callable[[], Tensor]] = {
-            "ours": lambda sample=sample: ours(sample.image, sample.xyz, sample.foreground).images[0],
-            "theirs": lambda sample=sample: theirs.render(sample, rotations),
+            "ours": partial(first_views, ours, sample),
+            "theirs": partial(theirs.render, sample, rotations),
         }
         pictures = [task() for task in tasks.values()]
         overlap, error = compare(*pictures)

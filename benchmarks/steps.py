@@ -55,12 +55,13 @@ class Curve(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Read the test samples, and measure the untrained model."""
         self.labels, self.masks, parts = [], [], []
-        for batch in trainer.datamodule.test_dataloader():
+        for loaded in trainer.datamodule.test_dataloader():
+            batch = pl_module.transfer_batch_to_device(loaded, pl_module.device, 0)
             pl_module.pre_processor.on_test_batch_start(trainer, pl_module, batch, 0)
             MultiViewRendering().on_test_batch_start(trainer, pl_module, batch, 0)
             parts.append(pl_module.model.read(batch.image, take_views(batch)))
-            self.labels.append(batch.gt_label)
-            self.masks.append(batch.gt_mask)
+            self.labels.append(batch.gt_label.cpu())
+            self.masks.append(batch.gt_mask.cpu())
         self.features: FrozenFeatures = join(parts)
         self.measure(pl_module, 0)
 
@@ -85,13 +86,14 @@ class Curve(Callback):
         found: Any = model.model.compare(self.features)
         model.train()
         faulty, masks = torch.cat(self.labels).bool(), torch.cat(self.masks)
-        batch = ImageBatch(image=torch.zeros(len(masks), 3, 1, 1), anomaly_map=found.anomaly_map, gt_mask=masks)
-        image = auroc(found.pred_score[~faulty], found.pred_score[faulty])
+        batch = ImageBatch(image=torch.zeros(len(masks), 3, 1, 1), anomaly_map=found.anomaly_map.cpu(), gt_mask=masks)
+        scores = found.pred_score.cpu()
+        image = auroc(scores[~faulty], scores[faulty])
         self.points.append({"step": step, "image_AUROC": image} | pixel_metrics(batch))
 
 
-def run(names: tuple[Any, ...], arguments: argparse.Namespace) -> Iterator[Result]:
-    """Train once and yield the points of its curve."""
+def run(names: tuple[Any, ...], arguments: argparse.Namespace, **toy: Any) -> Iterator[Result]:
+    """Train once and yield the points of its curve; `toy` are further arguments of `Toy3D`."""
     batch_size, factor, schedule, category, seed = names
     seed_everything(seed, verbose=False)
     data = Toy3D(
@@ -101,6 +103,7 @@ def run(names: tuple[Any, ...], arguments: argparse.Namespace) -> Iterator[Resul
         shot_seed=seed,
         train_batch_size=batch_size,
         val_split_mode="none",
+        **toy,
     )
     data.prepare_data()
     data.setup()
@@ -134,7 +137,11 @@ def averages(points: list[Result], metric: str) -> tuple[list[int], list[float],
         [statistics.mean(p[metric] for p in points if p["step"] == step and p["seed"] == seed) for seed in seeds]
         for step in steps
     ]
-    return steps, [statistics.mean(row) for row in by_seed], [statistics.pstdev(row) for row in by_seed]
+    return (
+        steps,
+        [statistics.mean(row) for row in by_seed],
+        [statistics.stdev(row) if len(seeds) > 1 else 0.0 for row in by_seed],
+    )
 
 
 def draw(points: list[Result], file: Path) -> None:
@@ -150,6 +157,7 @@ def draw(points: list[Result], file: Path) -> None:
         axis.set(xscale="symlog", xlabel="optimiser steps", title=metric.replace("_", " "))
     axes[0].legend(fontsize="x-small")
     figure.savefig(file, dpi=110)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -171,6 +179,7 @@ def main() -> None:
     add("--out", type=Path, default=Path("results/steps.json"))
     add("--picture", type=Path, default=Path("results/steps.png"))
     arguments = parser.parse_args()
+    arguments.marks.sort()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)  # Lightning raises the level of its loggers again
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

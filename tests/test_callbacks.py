@@ -22,9 +22,9 @@ def model(known: int = 0) -> SimpleNamespace:
     )
 
 
-def synthesised(seed: int | None = 0, epoch: int = 0, batch_idx: int = 0, geometry: float = 0.0) -> DepthBatch:
+def synthesised(seed: int | None = 0, epoch: int = 0, geometry: float = 0.0) -> DepthBatch:
     batch = depth_batch()
-    AnomalySynthesis(geometry=geometry, seed=seed).on_train_batch_start(step(epoch), None, batch, batch_idx)
+    AnomalySynthesis(geometry=geometry, seed=seed).on_train_batch_start(step(epoch), None, batch, 0)
     return batch
 
 
@@ -51,7 +51,20 @@ def test_anomalies_depend_on_seed_and_progress_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(synthesised(seed=2).image, first)
     assert not torch.equal(synthesised(seed=1, epoch=1).image, first)
-    assert not torch.equal(synthesised(seed=1, batch_idx=1).image, first)
+
+
+def test_every_sample_of_an_epoch_has_an_anomaly_of_its_own() -> None:
+    """Also behind a batch that is shorter than the others."""
+    callback, masks = AnomalySynthesis(seed=0), []
+    for batch_idx, size in enumerate((3, 2, 3)):
+        batch = depth_batch(size)
+        batch.image, batch.depth_map = (
+            batch.image[:1].expand(size, -1, -1, -1),
+            batch.depth_map[:1].expand(size, -1, -1, -1),
+        )
+        callback.on_train_batch_start(step(), None, batch, batch_idx)
+        masks += list(batch.gt_mask[size:])
+    assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 8
 
 
 def test_two_processes_draw_what_one_does_with_twice_the_batch() -> None:

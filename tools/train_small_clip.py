@@ -96,7 +96,7 @@ class Training:
         self.clip, self.captions = build(options.model, options.seed, self.device)
         check_options(options, self.clip.visual.patch_size[0], self.clip.visual.image_size[0])
         self.steps = math.ceil(options.pairs / options.batch)
-        self.step, self.seen_before = 0, 0
+        self.step, self.seen_before, self.seeds = 0, 0, [options.seed]
         self._made: tuple[int, bool] | None = None
         self.curve: list[dict[str, float]] = []
         decayed = [p for p in self.clip.parameters() if p.ndim >= 2]
@@ -115,11 +115,15 @@ class Training:
     def _start(self, file: Path) -> None:
         """Go on from the weights of a finished run with pairs that it never saw."""
         with safe_open(file, "pt") as weights:
-            metadata = weights.metadata()
-        if int(metadata["seed"]) == self.options.seed:
-            msg = f"{file} was trained with --seed {self.options.seed}: another is needed for pairs it has not seen"
+            metadata = weights.metadata() or {}
+        if not {"pairs_seen", "seeds"} <= metadata.keys():
+            msg = f"{file} does not say how it was trained: give one that --release wrote"
             raise SystemExit(msg)
-        self.seen_before = int(metadata["pairs_seen"])
+        before = [int(seed) for seed in metadata["seeds"].split()]
+        if self.options.seed in before:
+            msg = f"{file} was trained with --seed {metadata['seeds']}: another is needed for pairs it has not seen"
+            raise SystemExit(msg)
+        self.seen_before, self.seeds = int(metadata["pairs_seen"]), [*before, self.options.seed]
         self.clip.load_state_dict({name: value.float() for name, value in load_file(file).items()})
 
     def _resume(self) -> None:
@@ -131,7 +135,8 @@ class Training:
             raise SystemExit(msg)
         self.clip.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.curve, self.seen_before = state["step"], state["curve"], state["seen_before"]
+        self.step, self.curve = state["step"], state["curve"]
+        self.seen_before, self.seeds = state["seen_before"], state["seeds"]
 
     @property
     def seen(self) -> int:
@@ -140,8 +145,7 @@ class Training:
 
     def _fixed_options(self) -> dict[str, Any]:
         names = ("model", "pairs", "batch", "repeats", "rate", "seed", "crop", "crop_share")
-        start = hashlib.sha256(self.options.start.read_bytes()).hexdigest() if self.options.start else ""
-        return {**{name: getattr(self.options, name) for name in names}, "start": start}
+        return {name: getattr(self.options, name) for name in names}
 
     def save(self) -> None:
         """Write everything that the next slice needs, complete or not at all."""
@@ -151,6 +155,7 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seen_before": self.seen_before,
+            "seeds": self.seeds,
             "curve": self.curve,
         }
         self.options.out.mkdir(parents=True, exist_ok=True)
@@ -172,7 +177,7 @@ class Training:
 
     def ease(self, step: int) -> float:
         """Large and conspicuous defects first, all of them at the end."""
-        return (0.5 if self.options.start else 1.0) * (1 - step / self.steps)
+        return (0.5 if self.seen_before else 1.0) * (1 - step / self.steps)
 
     def pairs(self, seed: int, count: int, crop: bool, ease: float = 0.0) -> Pairs:
         """Twins of one seed, whole images or crops."""
@@ -297,7 +302,8 @@ def release(out: Path, folder: Path = PACKAGE / "small") -> Path:
     trained = state["step"] * options["batch"]
     if trained < options["pairs"]:
         print(f"This run is not over: {trained} of {options['pairs']} pairs; its learning rate has not come down yet.")
-    metadata = {**options, "pairs_seen": state["seen_before"] + trained}
+    seeds = " ".join(map(str, state["seeds"]))
+    metadata = {**options, "pairs_seen": state["seen_before"] + trained, "seeds": seeds}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{options['model']}.safetensors"
     save_file(weights, file, {name: str(value) for name, value in metadata.items()})

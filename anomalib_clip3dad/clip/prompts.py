@@ -4,28 +4,26 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from anomalib.models.image.winclip.prompting import ANOMALOUS_STATES, NORMAL_STATES, TEMPLATES
-
 from anomalib_clip3dad.errors import InputError
 
 _PHOTO = ("a photo of a {}.", "a photo of the {}.")
 
 
 class PromptSet(NamedTuple):
-    """Every template is filled with every state, and every state with the class name."""
+    """Every template is filled with every state, and every state with the class name; None takes WinCLIP's."""
 
-    normal_states: Sequence[str]
-    anomalous_states: Sequence[str]
-    templates: Sequence[str]
+    normal_states: Sequence[str] | None = None
+    anomalous_states: Sequence[str] | None = None
+    templates: Sequence[str] | None = None
 
 
 PROMPT_SETS: dict[str, PromptSet] = {
     # WinCLIP's compositional prompt ensemble, which the paper uses (section 4.1.3).
-    "cpe": PromptSet(NORMAL_STATES, ANOMALOUS_STATES, TEMPLATES),
+    "cpe": PromptSet(),
     # Figure 6 compares CPE with seven simpler sets and names only the simplest of them, "photo" here.
     # The six between are ours: they leave out states, templates or both.
-    "cpe_states": PromptSet(NORMAL_STATES, ANOMALOUS_STATES, _PHOTO),
-    "cpe_templates": PromptSet(("{}",), ("damaged {}",), TEMPLATES),
+    "cpe_states": PromptSet(templates=_PHOTO),
+    "cpe_templates": PromptSet(("{}",), ("damaged {}",)),
     "flawless": PromptSet(("flawless {}",), ("damaged {}",), _PHOTO),
     "perfect": PromptSet(("perfect {}",), ("{} with defect",), _PHOTO),
     "without_flaw": PromptSet(("{} without flaw",), ("{} with flaw",), _PHOTO),
@@ -66,9 +64,16 @@ def prompt_ensemble(prompts: str | Sequence[str] = "cpe", class_name: str = "obj
         if wrong or not prompts:
             msg = f"prompts={list(prompts)!r}: each template needs exactly one {{}} for the part's state and name"
             raise InputError(msg)
-        chosen = PromptSet(NORMAL_STATES, ANOMALOUS_STATES, prompts)
+        chosen = PromptSet(templates=prompts)
+
+    # not above: importing anomalib's models brings ours along, which need this module
+    from anomalib.models.image.winclip import prompting as winclip  # noqa: PLC0415
+
+    templates = chosen.templates or winclip.TEMPLATES
 
     def write(states: Sequence[str]) -> list[str]:
-        return [template.format(state.format(class_name)) for state in states for template in chosen.templates]
+        return [template.format(state.format(class_name)) for state in states for template in templates]
 
-    return write(chosen.normal_states), write(chosen.anomalous_states)
+    normal = chosen.normal_states or winclip.NORMAL_STATES
+    anomalous = chosen.anomalous_states or winclip.ANOMALOUS_STATES
+    return write(normal), write(anomalous)

@@ -7,8 +7,10 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
+import open_clip
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,6 +20,10 @@ from .weights import weights_hash
 
 logger = logging.getLogger(__name__)
 
+_FORMAT = 1  # of what is kept: another number whenever `embed_prompts` gives something else
+# a folder that is not there, full or not ours, a broken file, no home at all (pathlib's RuntimeError)
+_UNUSABLE = (OSError, SafetensorError, KeyError, RuntimeError)
+
 
 def cache_folder() -> Path:
     """Where embeddings are kept: `$XDG_CACHE_HOME/anomalib_clip3dad/text`, which is under `~/.cache` if unset."""
@@ -26,17 +32,19 @@ def cache_folder() -> Path:
 
 def cached_embeddings(
     clip: torch.nn.Module,
+    clip_model: str,
     tokenizer: Callable[[list[str]], torch.Tensor],
     normal: Sequence[str],
     anomalous: Sequence[str],
 ) -> torch.Tensor:
     """Embed two sets of prompts as `embed_prompts` does, or read what it gave before.
 
-    The file's name is a hash of the text tower's weights, the tokens and the prompts, so that nothing else can be read
-    by mistake. A folder that cannot be written to costs time, nothing more.
+    The file's name is a hash of the architecture, the text tower's weights, the tokens and the prompts, so that nothing
+    else can be read by mistake. A folder that cannot be written to costs time, nothing more.
 
     Args:
         clip: an open_clip model.
+        clip_model: its architecture, by open_clip's name.
         tokenizer: its tokenizer.
         normal: what is said of the flawless part.
         anomalous: what is said of the faulty part.
@@ -45,16 +53,18 @@ def cached_embeddings(
         (2, C), on the CPU: T+, T-.
     """
     text_tower = {name: value for name, value in clip.state_dict().items() if not name.startswith("visual.")}
-    said = json.dumps([list(normal), list(anomalous), tokenizer([normal[0]]).tolist()])
-    key = hashlib.sha256(f"{weights_hash(text_tower)}{said}".encode()).hexdigest()[:32]
-    file = cache_folder() / f"{key}.safetensors"
+    # the weights do not say everything: QuickGELU has none
+    architecture = [_FORMAT, version("open_clip_torch"), clip_model, open_clip.get_model_config(clip_model)]
+    said = [list(normal), list(anomalous), tokenizer([normal[0]]).tolist()]
+    key = json.dumps([architecture, weights_hash(text_tower), said])
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     try:
-        return load_file(file)["text"]
-    except (OSError, SafetensorError, KeyError):  # not there, or not whole
+        return load_file(cache_folder() / name)["text"]
+    except _UNUSABLE:  # not there, or not whole
         text = embed_prompts(clip, tokenizer, normal, anomalous).cpu()
     try:
-        _write(file, text)
-    except OSError as error:
+        _write(cache_folder() / name, text)
+    except _UNUSABLE as error:
         logger.info("Prompt embeddings are not kept, they take seconds again next time: %s", error)
     return text
 
@@ -62,7 +72,7 @@ def cached_embeddings(
 def _write(file: Path, text: torch.Tensor) -> None:
     """Complete or not at all, however many processes write at a time."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as unfinished:
-        pass
-    save_file({"text": text.contiguous()}, unfinished.name)
-    Path(unfinished.name).replace(file)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        unfinished = Path(folder) / file.name
+        save_file({"text": text.contiguous()}, unfinished)
+        unfinished.replace(file)

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints that hold what was trained, and only a fingerprint of what was not."""
 
+import logging
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 
 from anomalib_clip3dad.clip.weights import weights_hash
 from anomalib_clip3dad.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 class FrozenTowerMixin(LightningModule):
@@ -52,7 +56,9 @@ class FrozenTowerMixin(LightningModule):
             msg = f"ckpt_path: this is no checkpoint of {type(self).__name__}; give one that it was trained to"
             raise InputError(msg)
         for name in self.must_agree:
-            then, now = _plain(trained.get(name)), _plain(self.hparams.get(name))
+            if name not in trained:  # an argument that is younger than the checkpoint
+                continue
+            then, now = _plain(trained[name]), _plain(self.hparams.get(name))
             if then != now:
                 msg = f"ckpt_path: the checkpoint was trained with {name}={then}, this model has {name}={now}; give "
                 msg += "the same"
@@ -61,6 +67,8 @@ class FrozenTowerMixin(LightningModule):
             msg = "ckpt_path: the checkpoint was trained on other CLIP weights "
             msg += f"(pretrained={trained['pretrained']!r}); give the same"
             raise InputError(msg)
+        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+            logger.warning("The checkpoint holds no optimiser state: the training goes on with a fresh optimiser.")
         checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(self._frozen)}
 
 

@@ -31,9 +31,9 @@ def spoil_cloud(xyz: torch.Tensor, foreground: torch.Tensor, mask: torch.Tensor)
     low, high = xyz.where(foreground, torch.inf).amin((1, 2)), xyz.where(foreground, -torch.inf).amax((1, 2))
     extent = (high - low).amax()
     share = _DEPTH[0] + (_DEPTH[1] - _DEPTH[0]) * size
-    # steep at the rim of the mask, flat within: the blurred mask runs from a half there to 1
+    # soft at the rim of the mask and as deep as drawn where the mask is widest, however small it is
     sigma = max(_SOFTNESS * mask.shape[0], 0.5)
     kernel = 2 * round(3 * sigma) + 1
-    relief = 2 * gaussian_blur(mask[None].to(xyz), [kernel, kernel], [sigma, sigma])[0] - 1
-    step = (share if sign < 0.5 else -share) * extent * relief.clamp(0, 1) * mask
+    relief = gaussian_blur(mask[None].to(xyz), [kernel, kernel], [sigma, sigma])[0] * mask
+    step = (share if sign < 0.5 else -share) * extent * relief / relief.amax().clamp(min=1e-6)
     return xyz * (1 + step / xyz.norm(dim=0).clamp(min=1e-6))

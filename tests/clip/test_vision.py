@@ -79,6 +79,12 @@ def test_several_passes_give_what_one_does(tiny_clip: str, monkeypatch: pytest.M
             torch.testing.assert_close(part, expected[:num_deep])
 
 
+def test_tokens_that_nobody_asked_for_are_not_kept(tiny_clip: str) -> None:
+    tower = VisionTower(load_clip(tiny_clip, None).visual, [1, 2], with_last=True)
+    for layer in tower(torch.rand(7, 3, 48, 48), 2).tokens[:-1]:
+        assert layer.untyped_storage().nbytes() == 2 * 9 * 64 * 4
+
+
 def test_a_pass_of_a_large_tower_stays_within_its_memory() -> None:
     """12 tokens' width of float32 is what a block surely needs: input, q, k, v, and the MLP's 4 twice."""
     tower = VisionTower(load_clip("ViT-Ti-16-240", None).visual)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import train_small_clip
 from safetensors import safe_open
+from safetensors.torch import save_file
 from train_small_clip import Training, _turned, auroc, be_deterministic, release
 
 from anomalib_clip3dad.clip import load_clip, weights
@@ -15,7 +16,7 @@ from anomalib_clip3dad.clip import load_clip, weights
 
 def options(out: Path, model: str, **changes: object) -> argparse.Namespace:
     given = {"out": out, "model": model, "pairs": 48, "batch": 8, "repeats": 2, "rate": 1e-3, "crop": 32, "seed": 0}
-    return argparse.Namespace(**(given | {"crop_share": 0.5, "points": 2, "minutes": 10.0} | changes))
+    return argparse.Namespace(**(given | {"crop_share": 0.5, "points": 2, "minutes": 10.0, "start": None} | changes))
 
 
 @pytest.fixture
@@ -121,6 +122,32 @@ def test_a_release_is_what_small_loads(
     loaded = load_clip(tiny_clip, "small").state_dict()
     for name, value in training.clip.state_dict().items():
         assert torch.equal(loaded[name], value.cpu().half().float()), name
+
+
+def test_a_run_starts_from_the_weights_of_another(run: argparse.Namespace, tmp_path: Path) -> None:
+    first = Training(run)
+    first.advance()
+    first.save()
+    run.start = release(run.out, tmp_path / "small")
+    with pytest.raises(SystemExit, match="another is needed"):
+        Training(options(tmp_path / "same", run.model, start=run.start))
+    second = Training(options(tmp_path / "second", run.model, start=run.start, seed=1))
+    for (name, one), other in zip(first.clip.state_dict().items(), second.clip.state_dict().values(), strict=True):
+        assert torch.equal(one.half().float(), other), name
+    assert second.ease(0) == 0.5
+    second.advance()
+    second.save()
+    assert Training(options(tmp_path / "second", run.model, seed=1)).seen == 8 + 8  # goes on without the start
+    with safe_open(release(tmp_path / "second", tmp_path / "small"), "pt") as opened:
+        assert opened.metadata()["pairs_seen"] == "16"
+        assert opened.metadata()["seeds"] == "0 1"
+
+
+def test_a_start_must_say_how_it_was_trained(run: argparse.Namespace, tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(1)}, tmp_path / "bare.safetensors")
+    run.start = tmp_path / "bare.safetensors"
+    with pytest.raises(SystemExit, match="does not say how it was trained"):
+        Training(run)
 
 
 def test_auroc_counts_couples() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import open_clip
 import torch
 from anomalib import LearningType
-from anomalib.data import InferenceBatch
+from anomalib.data import AnomalibDataModule, InferenceBatch
 from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator
 from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
@@ -112,7 +112,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
             self.renderer = MultiViewRenderer(self.views, tower.image_size, shaded_views)
         # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and set_class() lets it go.
         self._embed: Callable[..., torch.Tensor] | None = partial(
-            cached_embeddings, clip, open_clip.get_tokenizer(clip_model)
+            cached_embeddings, clip, clip_model, open_clip.get_tokenizer(clip_model)
         )
         if class_name:
             self.set_class(class_name)
@@ -178,6 +178,11 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
     # ------------------------------------------------------------------ steps
     def setup(self, stage: str) -> None:
         """Take the class from the data if nobody named one, and limit a training that nobody limited."""
+        if str(getattr(self.trainer, "precision", "")) in {"16-true", "bf16-true"}:
+            half = str(self.trainer.precision).removesuffix("-true")
+            msg = f"precision={half}-true: half precision for everything would round the cloud to millimetres; use "
+            msg += f"{half}-mixed"
+            raise InputError(msg)
         if self._embed is not None:
             category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
             self.set_class((category or "object").replace("_", " "))
@@ -263,12 +268,19 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         super().on_fit_start()
         self._store = FeatureStore()
 
-    on_fit_end = on_fit_start
+    def teardown(self, stage: str) -> None:
+        """Let the shots go, also after an error."""
+        super().teardown(stage)
+        self._store = FeatureStore()
 
     def _shots(self, batch: Any) -> list[str]:
-        """Names of the flawless half of a batch of pairs; none where the same file may be another image each time."""
-        augmented = getattr(getattr(self.trainer, "datamodule", None), "train_augmentations", None)
-        return (batch.image_path or [])[: len(batch.image) // 2] if augmented is None else []
+        """Names of the flawless half of a batch of pairs, if the same file is the same image each time.
+
+        Only anomalib's data modules say whether they augment; nobody knows what another loader does.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        steady = isinstance(data, AnomalibDataModule) and data.train_augmentations is None
+        return batch.image_path[: len(batch.image) // 2] if steady and batch.image_path else []
 
     def rows_to_read(self, batch: Any) -> slice:
         """Which samples of a batch of pairs have to be rendered and read: all, or the faulty half alone."""

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from anomalib.data import DepthBatch, DepthItem
+from anomalib.data import AnomalibDataModule, DepthBatch, DepthItem
 from anomalib.engine import Engine
 from anomalib.metrics import AUROC, Evaluator, F1Score
-from lightning.pytorch import Callback, LightningDataModule
+from lightning.pytorch import Callback
 from safetensors.torch import save_file
 from torch.nn import functional
 from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import RandomHorizontalFlip
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering
 from anomalib_clip3dad.clip import load_clip
@@ -46,6 +47,32 @@ def loader(anomalous: bool = False, batch_size: int = 2) -> DataLoader:
             )
         )
     return DataLoader(items, batch_size, collate_fn=DepthBatch.collate)
+
+
+class FourShots(AnomalibDataModule):
+    """The four parts, drawn as a few-shot data module does."""
+
+    name, category = "Parts", "bumps"  # anomalib's engine names folders after them
+
+    def __init__(self, batch_size: int = 2, num_samples: int = 12, **arguments: Any) -> None:
+        super().__init__(train_batch_size=batch_size, eval_batch_size=4, num_workers=0, **arguments)
+        self.num_samples = num_samples
+
+    def setup(self, stage: str | None = None) -> None:
+        """Nothing to read."""
+
+    _setup = setup
+
+    def train_dataloader(self) -> DataLoader:
+        """All steps in one epoch."""
+        assert self.trainer is not None
+        whole = loader(batch_size=self.train_batch_size)
+        sampler = KShotSampler(4, self.num_samples, 0, self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(whole.dataset, self.train_batch_size, sampler=sampler, collate_fn=whole.collate_fn)
+
+    def val_dataloader(self) -> DataLoader:
+        """The same parts."""
+        return loader()
 
 
 def make(clip_name: str, **arguments: Any) -> Clip3dAd:
@@ -254,12 +281,14 @@ def test_checkpoint_is_as_large_as_what_was_trained() -> None:
     assert trained < Path(trainer.trainer.checkpoint_callback.best_model_path).stat().st_size < 1.1 * trained
 
 
-def test_training_goes_on_from_a_checkpoint(tiny_clip: str) -> None:
+def test_training_goes_on_from_a_checkpoint(tiny_clip: str, caplog: pytest.LogCaptureFixture) -> None:
     model, trainer = make(tiny_clip), engine(max_steps=2)
     trainer.fit(model, loader(), loader())
     file = trainer.trainer.checkpoint_callback.best_model_path
     other, longer = make(tiny_clip), engine(max_steps=4)
-    longer.fit(other, loader(), loader(), ckpt_path=file)
+    with caplog.at_level(logging.WARNING):
+        longer.fit(other, loader(), loader(), ckpt_path=file)
+    assert "a fresh optimiser" in caplog.text
     assert longer.trainer.global_step == 4
     assert not torch.equal(scores(other), scores(model))
 
@@ -268,7 +297,9 @@ def losses_of(model: Clip3dAd, **arguments: Any) -> list[float]:
     """Those of eight steps on the same four parts."""
     losses: list[float] = []
     model.log_dict = lambda values, **_: losses.append(values["train_loss"].item())  # type: ignore[method-assign]
-    engine(max_steps=8, callbacks=[AnomalySynthesis(geometry=0.5, seed=0)], **arguments).fit(model, loader(), loader())
+    engine(max_steps=8, callbacks=[AnomalySynthesis(geometry=0.5, seed=0)], **arguments).fit(
+        model, datamodule=FourShots(num_samples=16)
+    )
     return losses
 
 
@@ -285,20 +316,27 @@ def test_the_shots_go_through_the_tower_once(tiny_clip: str) -> None:
     model = make(tiny_clip)
     counted: list[int] = []
     model.model.tower.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
-    engine(max_steps=6).fit(model, loader())
+    engine(max_steps=6, limit_val_batches=0).fit(model, datamodule=FourShots(num_samples=12))
     per_sample = 1 + 2  # image and views
     assert sum(counted) == per_sample * (4 + 6 * 2)  # four shots once, two anomalies in each of six steps
 
 
-def test_augmented_images_are_never_taken_for_the_same(tiny_clip: str) -> None:
+@pytest.mark.parametrize("data", [FourShots(train_augmentations=RandomHorizontalFlip()), None])
+def test_images_that_may_change_are_read_every_time(tiny_clip: str, data: FourShots | None) -> None:
+    """Augmented ones, and those of loaders that nobody knows anything about."""
     model = make(tiny_clip)
+    model.trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
     batch = next(iter(loader()))
-    model.trainer = SimpleNamespace(datamodule=SimpleNamespace(train_augmentations=object()))  # type: ignore[assignment]
     counted: list[int] = []
     model.model.tower.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
     for _ in range(2):
         model._read_pairs(_rendered(model, batch))
     assert counted == [6, 6]
+
+
+def test_half_precision_for_everything_is_refused(tiny_clip: str) -> None:
+    with pytest.raises(InputError, match="use bf16-mixed"):
+        engine(max_steps=1, precision="bf16-true").fit(make(tiny_clip), loader())
 
 
 def test_mixed_precision_stays_close(tiny_clip: str) -> None:
@@ -307,23 +345,6 @@ def test_mixed_precision_stays_close(tiny_clip: str) -> None:
     mixed = losses_of(make(tiny_clip), precision="bf16-mixed")
     assert mixed == pytest.approx(full, abs=0.02)
     assert mixed != full
-
-
-class FourShots(LightningDataModule):
-    """The four parts, drawn as a few-shot data module does."""
-
-    name, category = "Parts", "bumps"  # anomalib's engine names folders after them
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__()
-        self.batch_size = batch_size
-
-    def train_dataloader(self) -> DataLoader:
-        """Three steps of four samples together."""
-        assert self.trainer is not None
-        whole = loader(batch_size=self.batch_size)
-        sampler = KShotSampler(4, 12, rank=self.trainer.global_rank, world_size=self.trainer.world_size)
-        return DataLoader(whole.dataset, self.batch_size, sampler=sampler, collate_fn=whole.collate_fn)
 
 
 class WriteLosses(Callback):
@@ -338,8 +359,7 @@ def test_two_processes_learn_as_one_does_from_twice_the_batch(tiny_clip: str) ->
     trained = []
     for processes in (1, 2):
         model = make(tiny_clip)
-        # forked: what this file defines need not be imported again
-        spread = {"strategy": "ddp_fork", "devices": 2} if processes == 2 else {}
+        spread = {"strategy": "ddp_spawn", "devices": 2} if processes == 2 else {}  # "ddp" starts pytest again
         callbacks = [AnomalySynthesis(geometry=0.5, seed=0), WriteLosses()]
         trainer = engine(max_steps=3, callbacks=callbacks, **spread)
         trainer.fit(model, datamodule=FourShots(4 // processes))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 
+import pytest
 import torch
 from small_clip.fields import Dice
-from small_clip.turning import draw_turn, gaps, turn
+from small_clip.turning import draw_turn, gaps, head_light, turn
 
 SIZE = 20
 
@@ -47,7 +48,7 @@ def reference(turns: list[float], scale: float) -> tuple[torch.Tensor, torch.Ten
 def test_views_are_those_of_a_loop_over_the_points() -> None:
     for turns in ([0.0, 0.0, 0.0, 1.0], [0.3, 0.0, 0.0, 1.0], [0.0, -0.3, 0.0, 1.1], [0.2, 0.1, -0.3, 1.2]):
         image, bump, holes, marks = part()
-        view, marked = turn(image, bump, holes, marks, torch.tensor([turns]), torch.tensor([8.0]))
+        view, marked = turn(image, bump, holes, marks, torch.tensor([[*turns, 0.0]]), torch.tensor([8.0]))
         expected, expected_marks = reference(turns, 8.0)
         # points on the border of two pixels or equally deep may go either way
         different = (view[0] - expected).abs().amax(0) > 1e-6
@@ -58,9 +59,31 @@ def test_views_are_those_of_a_loop_over_the_points() -> None:
 def test_what_is_not_measured_is_white() -> None:
     image, bump, holes, marks = part()
     holes[:, 8:12, 8:12] = True
-    view, _ = turn(image, bump, holes, marks, torch.tensor([[0.0, 0.0, 0.0, 1.0]]), torch.tensor([8.0]))
+    view, _ = turn(image, bump, holes, marks, torch.tensor([[0.0, 0.0, 0.0, 1.0, 0.0]]), torch.tensor([8.0]))
     assert (view[0, :, 8:12, 8:12] == 1).all()
     assert (view[0, :, 0] == 1).all()
+
+
+def test_head_light_is_the_cosine_of_the_turned_slope() -> None:
+    """On a plane that rises by `slope` pixels per column, turned about the rows: only the sum of both tilts counts."""
+    size, scale, slope = 32, 10.0, 0.5
+    plane = (slope / scale * torch.arange(size)).expand(1, size, size) + 1
+    for angle in (-0.3, 0.0, 0.3):
+        cos, sin = math.cos(angle), math.sin(angle)
+        about_rows = torch.tensor([[[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]])
+        light = head_light(plane, about_rows, torch.tensor([scale]))
+        assert light[0, 5:-5, 5:-5].flatten().tolist() == pytest.approx([math.cos(math.atan(slope) + angle)] * 22**2)
+
+
+def test_lit_views_are_darker_by_the_light_and_nothing_else() -> None:
+    image, bump, holes, marks = part()
+    holes[:, 8:10, 8:10] = True
+    flat = [0.0, 0.0, 0.0, 1.0]
+    dark, lit = (turn(image, bump, holes, marks, torch.tensor([[*flat, on]]), torch.tensor([8.0])) for on in (0.0, 1.0))
+    assert torch.equal(dark[1], lit[1])
+    assert torch.equal(dark[0] == 1, lit[0] == 1)
+    assert (lit[0] <= dark[0]).all()
+    assert (lit[0] < dark[0]).any()
 
 
 def test_gaps_lie_behind_steep_walls_only() -> None:
