@@ -78,8 +78,8 @@ def main() -> None:
     console.print(table(list(runs), title))
     console.print(
         "The CLIP of this demo is the small one of this package, trained briefly on made-up parts. It does best on "
-        "rings, sees some defects of colour and those of the geometry alone not yet (docs/small_clip.md). Give Clip3dAd "
-        "real weights for results (README, 'Real weights').",
+        "rings, sees some defects of colour and those of the geometry alone not yet (docs/small_clip.md). Give "
+        "Clip3dAd real weights for results (README, 'Real weights').",
         style="bold yellow",
     )
     # not through the console, which would break long paths into lines
