@@ -15,7 +15,7 @@ class Anomalous(NamedTuple):
 
     Attributes:
         image: (3, H, W) RGB in [0, 1].
-        xyz: (3, H, W), metres.
+        xyz: (3, H, W), metres, camera frame, (0, 0, 0) or NaN = not measured.
         mask: (H, W) bool, where the anomaly is; empty only where there is no part.
     """
 
@@ -40,7 +40,7 @@ def synthesise(
 
     Args:
         image: x+, (3, H, W) RGB in [0, 1].
-        xyz: its cloud, (3, H, W), metres.
+        xyz: its cloud, (3, H, W), metres, camera frame (x right, y down, z forward), (0, 0, 0) or NaN = not measured.
         foreground: (H, W) bool, where the part is; anomalies stay inside.
         textures: where textures come from.
         opacity: least and largest opacity of the texture over the image.

@@ -13,12 +13,13 @@ def spoil_cloud(xyz: torch.Tensor, foreground: torch.Tensor, mask: torch.Tensor)
     """Push the surface in or out inside the mask, or take its points away.
 
     Beyond CLIP3D-AD, which changes colours only. Points move along their line of sight, so that each stays the one that
-    its pixel sees. 3DSR moves depths by up to some tenths of the part's own range; ours go by its extent, since a flat
-    part has next to no range: 2 to 8 %, both signs alike, and a third of the anomalies are holes. Draws from torch's
-    global generator.
+    its pixel sees. All numbers are our choice: 2 to 8 % of the part's extent deep (its range of depths is
+    next to nothing on a flat part), in and out alike, and a third of the anomalies are holes. Draws from torch's global
+    generator.
 
     Args:
-        xyz: (3, H, W), metres, sensor frame.
+        xyz: (3, H, W), metres, camera frame (x right, y down, z forward); outside the foreground
+            anything, also (0, 0, 0) or NaN = not measured.
         foreground: (H, W) bool, where the part is.
         mask: (H, W) bool, inside the foreground.
 

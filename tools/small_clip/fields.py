@@ -77,3 +77,19 @@ def ramp(values: Tensor) -> Tensor:
     """Smooth step: 0 below 0, 1 above 1, 3 t^2 - 2 t^3 between."""
     t = values.clamp(0, 1)
     return t * t * (3 - 2 * t)
+
+
+def slopes(height: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """How steeply height fields rise along columns and rows, pixels per pixel.
+
+    Args:
+        height: (n, S, S) in part radii.
+        scale: (n,) pixels of a part radius.
+
+    Returns:
+        Right and down, (n, S, S) each.
+    """
+    padded = functional.pad(height[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * spread(scale / 2)
+    down = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * spread(scale / 2)
+    return right, down

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from small_clip.defects import Part
-from small_clip.fields import Dice, ramp, spread
+from small_clip.fields import Dice, ramp, slopes, spread
 
 _SHADOW_STEPS = (0.06, 0.14, 0.26, 0.42)  # part radii at which a blocker is looked for
 
@@ -99,9 +99,7 @@ def photograph(part: Part, conditions: Conditions, scale: Tensor) -> Tensor:
         (n, 3, S, S) RGB in [0, 1].
     """
     height = part.height
-    padded = functional.pad(height[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-    right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * spread(scale / 2)
-    down = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * spread(scale / 2)
+    right, down = slopes(height, scale)
     length = (right.square() + down.square() + 1).rsqrt()
     lamp = [spread(axis) for axis in conditions.lamp.unbind(1)]
     open_sky = 1 - 0.85 * _shadow(height, conditions.lamp, scale)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from small_clip.fields import Dice, spread
+from small_clip.fields import Dice, slopes, spread
 
 _FAR = 1 << 40
 _LIT = 0.5  # share of views under a head-light
@@ -50,9 +50,7 @@ def head_light(height: Tensor, rotations: Tensor, scale: Tensor) -> Tensor:
         (n, S, S) in [0, 1].
     """
     smooth = functional.avg_pool2d(height[:, None], 3, 1, 1, count_include_pad=False)
-    padded = functional.pad(smooth, (1, 1, 1, 1), mode="replicate")[:, 0]
-    right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * spread(scale / 2)
-    down = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * spread(scale / 2)
+    right, down = slopes(smooth[:, 0], scale)
     x, y, z = (spread(side) for side in rotations[:, 2].unbind(1))
     return ((x * right + y * down + z) * (right.square() + down.square() + 1).rsqrt()).clamp(0, 1)
 

@@ -269,7 +269,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         self._store = FeatureStore()
 
     def teardown(self, stage: str) -> None:
-        """Let the shots go, also after an error."""
+        """Let the shots go: their features may take a gigabyte."""
         super().teardown(stage)
         self._store = FeatureStore()
 
