@@ -92,8 +92,8 @@ class Open3D:
 
 
 def intrinsics(camera: Camera) -> Any:
-    """K of Eq. 4; Open3D, too, has pixel centres at integers."""
-    f, c = camera.focal, camera.principal
+    """K of Eq. 4, whose pixel centres are at integers; those of its rasteriser are at halves."""
+    f, c = camera.focal, camera.principal + 0.5
     return np.array([[f, 0, c], [0, f, c], [0, 0, 1]])
 
 

@@ -2,7 +2,7 @@
 """Multi-view fusion: what the rendered views add to the features of the image."""
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from torch import nn
 from torch.nn import functional
 
@@ -13,7 +13,7 @@ class GlobalFusion(nn.Module):
     """Weigh the views' [CLS] vectors by channel attention and project them to one.
 
     CLIP3D-AD, section 3.3.4 and Figure 5; the attention is squeeze-and-excitation (the paper's [18]) with the views as
-    channels. The projection starts at zero: untrained, the views add nothing.
+    channels. The paper does not give its start; ours: the mean of the views' vectors, which are CLIP embeddings.
 
     Args:
         num_views: v.
@@ -27,12 +27,18 @@ class GlobalFusion(nn.Module):
         self.excite = nn.Sequential(
             nn.Linear(num_views, num_views), nn.GELU(), nn.Linear(num_views, num_views), nn.Sigmoid()
         )
+        nn.init.zeros_(self.excite[2].weight)  # each weight is 1/2 at first
+        nn.init.zeros_(self.excite[2].bias)
         self.project = nn.Linear(num_views * embed_dim, embed_dim)
-        nn.init.zeros_(self.project.weight)
+        self.project.weight.data = repeat(2 / num_views * torch.eye(embed_dim), "o c -> o (v c)", v=num_views).clone()
         nn.init.zeros_(self.project.bias)
 
     def forward(self, cls: torch.Tensor) -> torch.Tensor:
-        """Fuse (B, v, C) to (B, C)."""
+        """Fuse (B, v, C) to (B, C).
+
+        >>> GlobalFusion(2, 1)(torch.tensor([[[1.0], [5.0]]])).item()  # untrained: the mean
+        3.0
+        """
         weights = self.excite(reduce(cls, "b v c -> b v", "mean"))
         return self.project(rearrange(cls * weights[..., None], "b v c -> b (v c)"))
 
@@ -40,20 +46,23 @@ class GlobalFusion(nn.Module):
 class LocalFusion(nn.Module):
     """Refine the views' patch tokens, average them over the views and project them to C.
 
-    CLIP3D-AD, section 3.3.4 and Figure 5. The projection starts at zero: untrained, the views add nothing. Tokens of
-    patches that a view does not show take part in its attention as zeros (our choice) and not in the average.
+    CLIP3D-AD, section 3.3.4 and Figure 5. The paper does not give its start; ours: the mean token through copies of
+    CLIP's last norm and projection, as in the decoder. Tokens of patches that a view does not show take part in its
+    attention as zeros (our choice) and not in the average.
 
     Args:
-        width: D, of the tokens.
-        embed_dim: C.
+        final_norm: CLIP's `ln_post`, over D.
+        projection: CLIP's `proj`, (D, C).
     """
 
-    def __init__(self, width: int, embed_dim: int) -> None:
+    def __init__(self, final_norm: nn.LayerNorm, projection: torch.Tensor) -> None:
         super().__init__()
+        width, embed_dim = projection.shape
         self.blocks = identity_blocks(width, depth=2)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=final_norm.eps)
+        self.norm.load_state_dict(final_norm.state_dict())
         self.project = nn.Linear(width, embed_dim)
-        nn.init.zeros_(self.project.weight)
+        self.project.weight.data = projection.detach().T.clone()
         nn.init.zeros_(self.project.bias)
 
     def forward(self, tokens: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:

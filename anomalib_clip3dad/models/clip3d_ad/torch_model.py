@@ -58,7 +58,7 @@ class Clip3dAdModel(nn.Module):
         self.decoder = CoarseToFineDecoder(tower.visual.ln_post, tower.visual.proj, num_layers, decoder_depth)
         if num_views:
             self.global_fusion = GlobalFusion(num_views, tower.embed_dim)
-            self.local_fusion = LocalFusion(tower.width, tower.embed_dim)
+            self.local_fusion = LocalFusion(tower.visual.ln_post, tower.visual.proj)
         # T+ and T-. A buffer, so that checkpoints and exported graphs hold them and need no text tower.
         self.register_buffer("text", torch.zeros(2, tower.embed_dim))
 

@@ -10,7 +10,8 @@ from anomalib_clip3dad.models.clip3d_ad.fusion import GlobalFusion, LocalFusion,
 
 def test_global_fusion_is_squeeze_and_excitation_over_views() -> None:
     fusion = GlobalFusion(num_views=5, embed_dim=8)
-    nn.init.normal_(fusion.project.weight)
+    for parameter in fusion.parameters():
+        nn.init.normal_(parameter)
     cls = torch.randn(3, 5, 8)
     w1, b1, w2, b2 = (p.detach().numpy() for p in fusion.excite.parameters())
     project, bias = (p.detach().numpy() for p in fusion.project.parameters())
@@ -23,14 +24,20 @@ def test_global_fusion_is_squeeze_and_excitation_over_views() -> None:
         np.testing.assert_allclose(fusion(cls)[b].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_untrained_fusion_adds_nothing() -> None:
-    assert not GlobalFusion(5, 8)(torch.randn(2, 5, 8)).any()
-    assert not LocalFusion(16, 8)(torch.randn(2, 5, 9, 16), torch.ones(2, 5, 9, dtype=torch.bool)).any()
+def test_untrained_global_fusion_is_the_mean_and_learns_to_weigh() -> None:
+    fusion, cls = GlobalFusion(5, 8), torch.randn(2, 5, 8)
+    torch.testing.assert_close(fusion(cls), cls.mean(dim=1))
+    for _ in range(2):  # the gates start without weights, behind which the first layer feels nothing in the first step
+        fusion(cls).square().sum().backward()
+        torch.optim.SGD(fusion.parameters(), lr=0.1).step()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in fusion.parameters())
 
 
 def test_local_fusion_averages_over_visible_views_only() -> None:
-    fusion = LocalFusion(16, 8)
-    nn.init.normal_(fusion.project.weight)
+    norm, projection = nn.LayerNorm(16), torch.randn(16, 8)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    fusion = LocalFusion(norm, projection)
     tokens, visible = torch.randn(2, 3, 4, 16), torch.rand(2, 3, 4) > 0.4
     visible[0, :, 0] = False  # a patch that nobody sees
     fused = fusion(tokens, visible)
@@ -40,7 +47,19 @@ def test_local_fusion_averages_over_visible_views_only() -> None:
             if not seen:
                 assert not fused[b, j].any()
                 continue
-            torch.testing.assert_close(fused[b, j], fusion.project(fusion.norm(torch.stack(seen).mean(0))))
+            torch.testing.assert_close(fused[b, j], norm(torch.stack(seen).mean(0)) @ projection)
+
+
+def test_local_fusion_learns_without_touching_clip() -> None:
+    norm, projection = nn.LayerNorm(16), nn.Parameter(torch.randn(16, 8))
+    fusion = LocalFusion(norm, projection)
+    before = projection.clone()
+    fusion(torch.randn(2, 3, 4, 16), torch.ones(2, 3, 4, dtype=torch.bool)).square().sum().backward()
+    torch.optim.SGD(fusion.parameters(), lr=0.1).step()
+    assert norm.weight.grad is None
+    assert projection.grad is None
+    assert torch.equal(projection, before)
+    assert not torch.allclose(fusion.project.weight.T, projection)
 
 
 def align_by_hand(tokens: np.ndarray, positions: np.ndarray, visible: np.ndarray, grid: int) -> np.ndarray:

@@ -72,16 +72,36 @@ def test_same_input_same_bits(tiny_clip: str) -> None:
 
 
 @torch.no_grad()
-def test_untrained_is_frozen_clip_whatever_the_views(tiny_clip: str) -> None:
+def test_untrained_is_frozen_clip(tiny_clip: str) -> None:
     clip = load_clip(tiny_clip, None)
-    model, (image, views) = make(tiny_clip, trained=False), sample(2)
+    model, (image, _) = make(tiny_clip, views=0, trained=False), sample(2)
     normalised = (image - model.tower.mean) / model.tower.std
     similarity = functional.normalize(clip.encode_image(normalised), dim=-1) @ model.text.T / 0.07
-    prediction = model(image, views)
+    prediction = model(image)
     score = prediction.pred_score - prediction.anomaly_map.amax((1, 2))
     torch.testing.assert_close(score, similarity.softmax(-1)[:, 1], atol=1e-5, rtol=0)
-    without = make(tiny_clip, views=0, trained=False)(image)
-    torch.testing.assert_close(prediction.anomaly_map, without.anomaly_map)
+
+
+@torch.no_grad()
+def test_untrained_adds_frozen_clip_of_the_views(tiny_clip: str) -> None:
+    """Image and mean of the views, 0.8 to 1 for the embedding (the adapter's share) and 1 to 1 for the patches."""
+    clip = load_clip(tiny_clip, None)
+    model, (image, views) = make(tiny_clip, trained=False), sample(1)
+    normalised, of_views = ((x - model.tower.mean) / model.tower.std for x in (image, views.images[0]))
+    embedding = 0.8 * clip.encode_image(normalised)[0] + clip.encode_image(of_views).mean(0)
+    similarity = functional.normalize(embedding, dim=-1) @ model.text.T / 0.07
+    _, (_, tokens, _) = model.tower(image)
+    _, (*_, view_tokens) = model.tower(views.images[0])
+    aligned, seen = align_tokens(view_tokens[None], views.positions, views.visible, (3, 3))
+    mean = (aligned * seen[..., None]).sum(1) / seen.sum(1).clamp(min=1)[..., None]
+    last = model.tower.visual.ln_post
+    patches = (last(tokens) + last(mean) * seen.any(1)[..., None]) @ model.tower.visual.proj
+    share = (functional.normalize(patches, dim=-1) @ model.text.T / 0.07).softmax(-1)[..., 1]
+    expected = functional.interpolate(share.reshape(1, 1, 3, 3), (48, 48), mode="bilinear")[0]
+    prediction = model(image, views)
+    torch.testing.assert_close(prediction.anomaly_map, expected)
+    score = prediction.pred_score - prediction.anomaly_map.amax((1, 2))
+    torch.testing.assert_close(score[0], similarity.softmax(-1)[1], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
