@@ -40,6 +40,7 @@ class AnomalySynthesis(Callback):
             raise InputError(msg)
         self.geometry = geometry
         self._drawn = 0  # samples of this epoch
+        self._checked: set[str] = set()
         self.textures = TextureSource(texture_dir)
         self.opacity = opacity
         self.seed = seed
@@ -53,6 +54,7 @@ class AnomalySynthesis(Callback):
     ) -> None:
         """Double the batch."""
         foreground = prepare_cloud(batch)
+        self._check(batch.depth_path, foreground)
         seed = torch.initial_seed() if self.seed is None else self.seed
         made = []
         if batch_idx == 0:
@@ -64,11 +66,6 @@ class AnomalySynthesis(Callback):
             with drawing_from(seed, trainer.current_epoch, place):
                 made.append(synthesise(*sample, self.textures, self.opacity, self.geometry))
         anomalous, xyz, mask = (torch.stack(field) for field in zip(*made, strict=True))
-        empty = ~mask.any(dim=(1, 2))
-        if empty.any():
-            files = batch.depth_path or ["a cloud without a path"] * len(empty)
-            msg = f"{files[int(empty.nonzero()[0])]}: no measured point, so no part to train on; remove the sample"
-            raise InputError(msg)
         normal = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
         batch.image = torch.cat([batch.image, anomalous])
         batch.depth_map = torch.cat([batch.depth_map, xyz])
@@ -78,6 +75,17 @@ class AnomalySynthesis(Callback):
             if getattr(batch, paths) is not None:
                 setattr(batch, paths, getattr(batch, paths) * 2)
         batch.foreground = torch.cat([foreground, foreground_mask(xyz) if self.geometry else foreground])
+
+    def _check(self, files: list[str] | None, foreground: torch.Tensor) -> None:
+        """Refuse clouds without a point; each file is looked at once, since a look makes a GPU wait."""
+        if files and self._checked.issuperset(files):
+            return
+        empty = ~foreground.any(dim=(1, 2))
+        if empty.any():
+            named = files or ["a cloud without a path"] * len(empty)
+            msg = f"{named[int(empty.nonzero()[0])]}: no measured point, so no part to train on; remove the sample"
+            raise InputError(msg)
+        self._checked.update(files or ())
 
 
 class MultiViewRendering(Callback):

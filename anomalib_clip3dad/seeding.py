@@ -27,3 +27,13 @@ def drawing_from(*seeds: int) -> Iterator[None]:
         # not torch.manual_seed, which would also seed the GPUs, and nobody puts those back
         torch.default_generator.manual_seed(mixed)
         yield
+
+
+def to_device(drawn: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Bring what the CPU drew to where another tensor is, without making a GPU wait.
+
+    Args:
+        drawn: any tensor on the CPU.
+        like: a tensor on the wanted device.
+    """
+    return drawn.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else drawn.to(like.device)

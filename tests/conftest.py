@@ -4,6 +4,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -63,3 +64,21 @@ def depth_batch(size: int = 2, height: int = 48, width: int = 48) -> DepthBatch:
         gt_label=torch.zeros(size, dtype=torch.bool),
         image_path=[f"root/test/good/rgb/{i:03d}.png" for i in range(size)],
     )
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that must not be looked at, as if it lay on a GPU, which would have to finish its work first."""
+
+    _LOOKS = frozenset(
+        "item tolist numpy cpu nonzero masked_select unique __bool__ __int__ __float__ __index__ __array__".split()
+    )
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        name = getattr(func, "__name__", "")
+        index = args[1] if name == "__getitem__" else ()
+        by_mask = [i for i in (index if isinstance(index, tuple) else (index,)) if isinstance(i, torch.Tensor)]
+        if name in cls._LOOKS or any(i.dtype == torch.bool for i in by_mask):
+            msg = f"{name} looks at the numbers"
+            raise AssertionError(msg)
+        return super().__torch_function__(func, types, args, kwargs or {})

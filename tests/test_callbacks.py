@@ -7,7 +7,7 @@ from anomalib.data import DepthBatch, ImageBatch
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, prepare_cloud, take_views
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resize_organised
-from tests.conftest import depth_batch
+from tests.conftest import OnDevice, depth_batch
 
 
 def step(epoch: int = 0, rank: int = 0, processes: int = 1) -> SimpleNamespace:
@@ -133,6 +133,28 @@ def test_a_cloud_without_a_part_is_refused_by_name() -> None:
     batch.depth_path = ["a.tiff", "b.tiff"]
     with pytest.raises(ValueError, match=r"b\.tiff: no measured point"):
         AnomalySynthesis().on_train_batch_start(step(), model(), batch, 0)
+
+
+def test_only_the_first_sight_of_a_file_looks_at_numbers() -> None:
+    """A GPU runs on while the next step is prepared."""
+    synthesis, rendering = AnomalySynthesis(geometry=0.5, seed=0), MultiViewRendering()
+
+    def batch(kind: type[torch.Tensor]) -> SimpleNamespace:
+        drawn = depth_batch()
+        image, xyz = (values.as_subclass(torch.Tensor).as_subclass(kind) for values in (drawn.image, drawn.depth_map))
+        paths = {"image_path": None, "mask_path": None, "depth_path": ["a.tiff", "b.tiff"]}
+        return SimpleNamespace(image=image, depth_map=xyz, **paths)
+
+    with pytest.raises(AssertionError, match="__bool__ looks"):
+        synthesis.on_train_batch_start(step(), model(), batch(OnDevice), 0)
+    synthesis.on_train_batch_start(step(), model(), batch(torch.Tensor), 0)
+    for index in range(1, 30):  # both kinds of anomalies, all kinds of textures
+        known = batch(OnDevice)
+        synthesis.on_train_batch_start(step(), model(), known, index)
+        assert isinstance(known.image, OnDevice)
+        assert isinstance(known.gt_mask, OnDevice)
+    rendering.on_train_batch_start(step(), model(), known, 0)
+    assert isinstance(known.views.positions, OnDevice)
 
 
 def test_anomalies_show_in_the_views() -> None:

@@ -5,7 +5,9 @@ import torch
 from anomalib.data.utils.generators import generate_perlin_noise
 from torchvision.transforms import v2
 
-_TRIES = 10
+from anomalib_clip3dad.seeding import to_device
+
+_RANGE = 0.1  # below the highest place of the noise on the part
 _ROTATE = v2.RandomAffine(degrees=(-90, 90), interpolation=v2.InterpolationMode.BILINEAR)
 
 
@@ -13,7 +15,9 @@ def perlin_mask(foreground: torch.Tensor, threshold: float = 0.5) -> torch.Tenso
     """Draw the mask of a synthetic anomaly.
 
     CLIP3D-AD, section 3.3.1 and Figure 3, with DRAEM's noise: lattice of 2^0..2^5 cells per axis, rotated at random,
-    above 0.5. Draws from torch's global generator.
+    above 0.5. Where that misses the part, the mirror images of the noise are tried, and in the end the highest places
+    of the noise on the part are taken; no look at the mask is needed for this, for which a GPU would have to stop.
+    Draws from torch's global generator.
 
     Args:
         foreground: (H, W) bool, where the part is.
@@ -23,12 +27,11 @@ def perlin_mask(foreground: torch.Tensor, threshold: float = 0.5) -> torch.Tenso
         (H, W) bool, inside the foreground; empty only if that is.
     """
     height, width = foreground.shape
-    for _ in range(_TRIES):
-        # drawn on the CPU so that a seed gives the same mask on every device
-        noise = _ROTATE(generate_perlin_noise(height, width, device=torch.device("cpu"))[None])[0].to(foreground.device)
-        mask = (noise > threshold) & foreground
-        if mask.any():
-            return mask
-    # The noise keeps missing a small part: take its highest places on the part instead.
-    masked = torch.where(foreground, noise, -torch.inf)
-    return foreground & (masked >= masked.max() - 0.1)
+    # drawn on the CPU so that a seed gives the same mask on every device
+    drawn = _ROTATE(generate_perlin_noise(height, width, device=torch.device("cpu"))[None])[0]
+    noise = to_device(drawn, foreground)
+    mirrored = torch.stack([noise, noise.flip(0), noise.flip(1), noise.flip(0, 1)])
+    on_part = torch.where(foreground, noise, -torch.inf)
+    candidates = torch.cat([mirrored > threshold, (on_part >= on_part.max() - _RANGE)[None]]) & foreground
+    first = candidates.any(dim=2).any(dim=1).to(torch.uint8).argmax(keepdim=True)  # of those that are not empty
+    return candidates.index_select(0, first)[0]

@@ -10,7 +10,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
 from anomalib_clip3dad.errors import MissingFileError
-from anomalib_clip3dad.seeding import drawing_from
+from anomalib_clip3dad.seeding import drawing_from, to_device
 
 
 class TextureSource:
@@ -52,8 +52,9 @@ class TextureSource:
         height, width = image.shape[-2:]
         if self.files:
             file = self.files[int(torch.randint(len(self.files), ()))]
-            return v2.functional.resize(read_image(file, as_tensor=True), [height, width], antialias=True).to(image)
+            texture = v2.functional.resize(read_image(file, as_tensor=True), [height, width], antialias=True)
+            return to_device(texture, image).to(image.dtype)
         if torch.rand(()) < 0.5:
             return image
-        noise = generate_perlin_noise(height, width, device=torch.device("cpu")).to(image)
-        return noise.expand(3, height, width) * 0.5 + 0.5
+        noise = to_device(generate_perlin_noise(height, width, device=torch.device("cpu")), image)
+        return noise.to(image.dtype).expand(3, height, width) * 0.5 + 0.5

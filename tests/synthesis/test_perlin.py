@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import torch
+from anomalib.data.utils.generators import generate_perlin_noise
 
 from anomalib_clip3dad.synthesis import perlin_mask
+from anomalib_clip3dad.synthesis.perlin import _ROTATE
 
 
 def test_masks_stay_on_the_part_and_are_never_empty() -> None:
@@ -21,6 +23,23 @@ def test_a_part_of_one_pixel_is_hit() -> None:
     foreground = torch.zeros(64, 64, dtype=torch.bool)
     foreground[5, 5] = True
     assert all(torch.equal(perlin_mask(foreground), foreground) for _ in range(10))
+
+
+def test_noise_that_misses_the_part_is_mirrored_and_then_taken_at_its_highest() -> None:
+    used = set()
+    for seed in range(60):
+        foreground = torch.zeros(32, 48, dtype=torch.bool)
+        foreground[2:9, 3:12] = True
+        torch.manual_seed(seed)
+        noise = _ROTATE(generate_perlin_noise(32, 48, device=torch.device("cpu"))[None])[0]
+        highest = max(noise[foreground].tolist())
+        tries = [noise, torch.flipud(noise), torch.fliplr(noise), torch.rot90(noise, 2)]
+        wanted = [(tried > 0.5) & foreground for tried in tries] + [(noise >= highest - 0.1) & foreground]
+        place = next(i for i, mask in enumerate(wanted) if mask.sum() > 0)
+        torch.manual_seed(seed)
+        assert torch.equal(perlin_mask(foreground), wanted[place])
+        used.add(place)
+    assert used == {0, 1, 2, 3, 4}
 
 
 def test_no_part_gives_no_mask() -> None:

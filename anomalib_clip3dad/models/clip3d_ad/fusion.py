@@ -105,11 +105,10 @@ def align_tokens(
     seen = rearrange(visible[..., None], in_patches, **patches)
     centres = _mean_over(rearrange(positions, in_patches, **patches), seen, dim=3)
     seen = seen.any(dim=3)
-    size = torch.tensor([positions.shape[3], positions.shape[2]], device=positions.device)
     # grid_sample without aligned corners: -1 and 1 are the outer borders of the first and the last pixel
     sampled = functional.grid_sample(
         rearrange(tokens, "b v (h w) d -> (b v) d h w", **patches),
-        rearrange(2 * (centres + 0.5) / size - 1, "b v n c -> (b v) n 1 c").to(tokens.dtype),
+        rearrange(2 * (centres + 0.5) / positions.shape[3] - 1, "b v n c -> (b v) n 1 c").to(tokens.dtype),
         padding_mode="border",
         align_corners=False,
     )

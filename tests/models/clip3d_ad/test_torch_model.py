@@ -7,8 +7,9 @@ from torch.nn import functional
 from anomalib_clip3dad.clip import VisionTower, load_clip
 from anomalib_clip3dad.geometry import MultiViewRenderer, Views, foreground_mask
 from anomalib_clip3dad.models.clip3d_ad.fusion import align_tokens
+from anomalib_clip3dad.models.clip3d_ad.loss import bidirectional_contrastive_loss, segmentation_loss
 from anomalib_clip3dad.models.clip3d_ad.torch_model import Clip3dAdModel
-from tests.conftest import depth_batch
+from tests.conftest import OnDevice, depth_batch
 
 VIEWS = (5, 9, 27)
 
@@ -129,6 +130,21 @@ def test_gradient_reaches_all_that_is_trained_and_nothing_frozen(tiny_clip: str)
         else:
             assert parameter.grad is not None, name
             assert parameter.grad.abs().sum() > 0, name
+
+
+def test_nothing_looks_at_numbers(tiny_clip: str) -> None:
+    """A GPU runs on while the next step is prepared."""
+    model, (image, views) = make(tiny_clip), sample(2)
+    views = Views(*(part.as_subclass(OnDevice) for part in views))
+    prediction = model(image.as_subclass(OnDevice), views)
+    assert isinstance(prediction.anomaly_map, OnDevice)
+    adapted = model.train()(image.as_subclass(OnDevice), views)
+    mask = torch.rand(2, 48, 48).as_subclass(OnDevice) < 0.1
+    one, other = adapted.image.chunk(2)
+    loss = bidirectional_contrastive_loss(one, other, adapted.text[:1], adapted.text[1:])
+    loss = loss + segmentation_loss(adapted.anomaly_map, mask)
+    loss.backward()
+    assert isinstance(loss, OnDevice)
 
 
 def test_wrong_number_of_views(tiny_clip: str) -> None:
