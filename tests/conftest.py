@@ -70,11 +70,12 @@ class OnDevice(torch.Tensor):
     """A tensor that must not be looked at, as if it lay on a GPU, which would have to finish its work first."""
 
     _LOOKS = frozenset(
-        "item tolist numpy cpu nonzero masked_select unique __bool__ __int__ __float__ __index__ __array__".split()
+        {"item", "tolist", "numpy", "cpu", "nonzero", "masked_select", "unique", "__array__"}
+        | {f"__{name}__" for name in ("bool", "int", "float", "index")}
     )
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         index = args[1] if name == "__getitem__" else ()
         by_mask = [i for i in (index if isinstance(index, tuple) else (index,)) if isinstance(i, torch.Tensor)]

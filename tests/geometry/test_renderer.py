@@ -20,12 +20,12 @@ from anomalib_clip3dad.geometry import (
 from .scenes import bumpy, organise, plate
 
 
-def slow_views(image, xyz, foreground, views, size):
+def slow_views(image, xyz, foreground, rotations, size):
     """Eq. 2-4 for one sample, point by point: every point pushes its splat into the z-buffer."""
     height, width = foreground.shape
     camera = place_camera(xyz[None].where(foreground, 0.0), foreground[None], size)
     points = xyz.where(foreground, 0.0).flatten(1)[None]
-    pixels, depth = project(rotate(points, view_rotations(views), camera.centre), camera)
+    pixels, depth = project(rotate(points, rotations, camera.centre), camera)
     index = np.flatnonzero(foreground.flatten().numpy())
     gaps = [
         np.hypot(*(xyz[:2, r, c] / xyz[2, r, c] - xyz[:2, r + i, c + j] / xyz[2, r + i, c + j]).tolist())
@@ -34,11 +34,11 @@ def slow_views(image, xyz, foreground, views, size):
         for c in range(width - j)
         if foreground[r, c] and foreground[r + i, c + j]
     ]
-    enlargement = max((points[0, 2, n] / depth[0, k, n]).item() for k in range(len(views)) for n in index)
+    enlargement = max((points[0, 2, n] / depth[0, k, n]).item() for k in range(len(rotations)) for n in index)
     radius = math.floor(math.sqrt(0.5) * camera.focal * max(gaps) * enlargement + 0.5)
-    images = np.ones((len(views), 3, size, size), np.float32)
-    visible = np.zeros((len(views), height * width), bool)
-    for k in range(len(views)):
+    images = np.ones((len(rotations), 3, size, size), np.float32)
+    visible = np.zeros((len(rotations), height * width), bool)
+    for k in range(len(rotations)):
         best = {}
         placed = []
         for n in index:
@@ -63,7 +63,7 @@ def test_against_a_slow_z_buffer(shape, size, radius):
     image, xyz, foreground = bumpy(3, *shape)
     views = (1, 14, 27)
     fast = MultiViewRenderer(views, size)(image, xyz, foreground)
-    images, visible, slow_radius = slow_views(image[0], xyz[0], foreground[0], views, size)
+    images, visible, slow_radius = slow_views(image[0], xyz[0], foreground[0], view_rotations(views), size)
     assert slow_radius == radius  # the case is the one it is meant to be
     np.testing.assert_array_equal(fast.images[0].numpy(), images)
     np.testing.assert_array_equal(fast.visible[0].numpy(), visible)
