@@ -27,10 +27,12 @@ class Variant(NamedTuple):
     Attributes:
         model: arguments of `Clip3dAd`.
         geometry: of `AnomalySynthesis`.
+        colour: whether pictures keep their colours; else all are grey, and so are the views but for their shading.
     """
 
     model: dict[str, Any]
     geometry: float = 0.0
+    colour: bool = True
 
 
 VARIANTS = {
@@ -39,6 +41,7 @@ VARIANTS = {
     "shaded": Variant({"shaded_views": True}),
     "geometry": Variant({}, geometry=0.5),
     "shaded_geometry": Variant({"shaded_views": True}, geometry=0.5),
+    "no_colour": Variant({"shaded_views": True}, geometry=1.0, colour=False),
 }
 SETTING = ("pretrained", "variant", "k_shot")
 RUN = (*SETTING, "category", "seed")  # what a run is known by; the rest are its metrics
@@ -57,6 +60,19 @@ class RawScores(Callback):
         """Keep those of a batch; the files are KIND/rgb/NNN.png."""
         self.scores.append(outputs.pred_score.cpu())
         self.kinds += [Path(path).parts[-3] for path in outputs.image_path]
+
+
+class Colourless(AnomalySynthesis):
+    """Takes all colours away before views are rendered: what is left is the cloud."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Make the pairs, then grey."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        batch.image = torch.full_like(batch.image, 0.5)
+
+    def on_test_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: int) -> None:  # noqa: ARG002
+        """Grey."""
+        batch.image = torch.full_like(batch.image, 0.5)
 
 
 def make_model(pretrained: str, variant: str, arguments: Namespace, **kwargs: Any) -> Clip3dAd:
@@ -82,6 +98,12 @@ def make_model(pretrained: str, variant: str, arguments: Namespace, **kwargs: An
     )
 
 
+def synthesis(variant: str) -> AnomalySynthesis:
+    """How a variant makes its pairs."""
+    kind = AnomalySynthesis if VARIANTS[variant].colour else Colourless
+    return kind(geometry=VARIANTS[variant].geometry)
+
+
 def run(pretrained: str, variant: str, data: Toy3D, arguments: Namespace) -> Result:
     """Train and test once, as `examples/demo.py` does.
 
@@ -100,7 +122,7 @@ def run(pretrained: str, variant: str, data: Toy3D, arguments: Namespace) -> Res
         engine = Engine(
             default_root_dir=folder,
             max_steps=arguments.max_steps,
-            callbacks=[raw, AnomalySynthesis(geometry=VARIANTS[variant].geometry)],
+            callbacks=[raw, synthesis(variant)],
             logger=False,
             enable_model_summary=False,
             enable_progress_bar=False,

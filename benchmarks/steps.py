@@ -23,13 +23,13 @@ import matplotlib as mpl
 import torch
 from anomalib.data import ImageBatch
 from anomalib.engine import Engine
-from few_shot import VARIANTS, make_model
+from few_shot import VARIANTS, make_model, synthesis
 from lightning.pytorch import Callback, seed_everything
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 from zero_shot import Result, auroc, pixel_metrics
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, take_views
+from anomalib_clip3dad.callbacks import MultiViewRendering, take_views
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.data.toy import CATEGORIES
 from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures, join
@@ -109,10 +109,14 @@ def run(names: tuple[Any, ...], arguments: argparse.Namespace, **toy: Any) -> It
     data.setup()
     model = make_model(arguments.pretrained, arguments.variant, arguments, class_name=category)
     curve = Curve(arguments.marks, factor, schedule)
-    synthesis = AnomalySynthesis(geometry=VARIANTS[arguments.variant].geometry)
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"logger": False, "enable_model_summary": False, "enable_progress_bar": False}
-        engine = Engine(default_root_dir=folder, max_steps=arguments.marks[-1], callbacks=[curve, synthesis], **quiet)
+        engine = Engine(
+            default_root_dir=folder,
+            max_steps=arguments.marks[-1],
+            callbacks=[curve, synthesis(arguments.variant)],
+            **quiet,
+        )
         engine.fit(model, datamodule=data)
     known = dict(zip((*SETTING, "category", "seed"), names, strict=True))
     yield from ({**known, **point} for point in curve.points)

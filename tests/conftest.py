@@ -69,6 +69,7 @@ def depth_batch(size: int = 2, height: int = 48, width: int = 48) -> DepthBatch:
 class OnDevice(torch.Tensor):
     """A tensor that must not be looked at, as if it lay on a GPU, which would have to finish its work first."""
 
+    is_cuda = True  # type: ignore[assignment]
     _LOOKS = frozenset(
         {"item", "tolist", "numpy", "cpu", "nonzero", "masked_select", "unique", "__array__"}
         | {f"__{name}__" for name in ("bool", "int", "float", "index")}

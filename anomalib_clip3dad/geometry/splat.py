@@ -7,12 +7,15 @@ from typing import NamedTuple
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from .camera import Camera
 
-_STEPS = (1, 2, 4, 8)  # how far a splat grows at a time: each at most one more than all before it
+# How far a splat may grow at a time, no further than one pixel beyond what it covers. Each radius up to 15 is the sum
+# of some of them, taken in this order.
+_SHIFTS = (1, 2, 4, 8, 4, 2, 1)
 
-MAX_RADIUS = sum(_STEPS)
+MAX_RADIUS = 15
 """Largest splat radius, 15 pixels: closes the surface of an object of a dozen points across at 240 pixels."""
 
 # The nearest lattice point to any place is at most sqrt(1/2) of the spacing away, however the lattice is turned.
@@ -136,31 +139,40 @@ def grow(buffer: ZBuffer, radius: Tensor) -> ZBuffer:
         The z-buffer of the splats. At equal depth a point of the same column wins, then one to the right, the nearer
         first, then one to the left; within a column likewise the same row, below, above.
     """
+    shifts = _shifts(radius)
     for axis in (2, 3):
-        for direction in (1, -1):
-            buffer = _pull(buffer, axis, direction, radius)
+        for towards_end in (True, False):
+            for shift, price in shifts:
+                buffer = _pull(buffer, axis, towards_end, shift, price)
     return buffer
 
 
-def _pull(buffer: ZBuffer, axis: int, direction: int, radius: Tensor) -> ZBuffer:
-    """Let each pixel show the nearest of itself and the `radius` pixels beyond it along one axis.
+def _shifts(radius: Tensor) -> list[tuple[int, Tensor]]:
+    """The shifts that add up to each sample's radius, and their price (B, 1, 1, 1) in pixels: +inf = not this one."""
+    reach, shifts = torch.zeros_like(radius), []
+    for shift in _SHIFTS:
+        taken = (shift <= reach + 1) & (reach + shift <= radius)
+        reach = reach + shift * taken
+        shifts.append((shift, torch.where(taken, float(shift), math.inf)[:, None, None, None]))
+    if radius.is_cuda or torch.compiler.is_compiling():
+        return shifts
+    # here a look at the numbers costs nothing, and most clouds need one shift or two
+    return [(shift, price) for shift, price in shifts if price.isfinite().any()]
 
-    A window of m pixels and its copy moved by at most m make a larger one, so four steps do what 15 comparisons would.
-    Depth is in pixels for this: each move then costs a whole number, so sums are exact however they are grouped.
+
+def _pull(buffer: ZBuffer, axis: int, towards_end: bool, shift: int, price: Tensor) -> ZBuffer:
+    """Let each pixel show the nearer of itself and the pixel `shift` beyond it along one axis.
+
+    A window of m pixels and its copy moved by at most m make a larger one, so a few shifts do what 15 comparisons
+    would. Depth is in pixels for this: a shift then costs a whole number, and sums are exact however they are grouped.
     """
-    size = buffer.depth.shape[axis]
-    line = torch.arange(size, device=radius.device)
-    line = rearrange(line, "r -> 1 1 r 1" if axis == 2 else "c -> 1 1 1 c")
-    reach = torch.zeros_like(radius)
-    for step in _STEPS:
-        move = (radius - reach).clamp(max=step)[:, None, None, None]
-        # at the rim the last pixel is read again, at a higher price than before: that changes nothing
-        source = (line + (direction * move).long()).clamp(0, size - 1).expand(buffer.depth.shape)
-        depth = buffer.depth.gather(axis, source) + move
-        point = buffer.point.gather(axis, source).where(depth < buffer.depth, buffer.point)
-        buffer = ZBuffer(torch.minimum(depth, buffer.depth), point)
-        reach = (reach + step).minimum(radius)
-    return buffer
+    rest = buffer.depth.shape[axis] - shift
+    beyond = (0, shift) if towards_end else (shift, 0)
+    padding = beyond if axis == 3 else (0, 0, *beyond)
+    start = shift if towards_end else 0
+    depth = F.pad(buffer.depth.narrow(axis, start, rest), padding, value=math.inf) + price
+    point = F.pad(buffer.point.narrow(axis, start, rest), padding)
+    return ZBuffer(torch.minimum(depth, buffer.depth), point.where(depth < buffer.depth, buffer.point))
 
 
 def visible_points(buffer: ZBuffer, cells: Tensor, depth: Tensor, radius: Tensor) -> Tensor:

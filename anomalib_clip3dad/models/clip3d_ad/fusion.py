@@ -24,11 +24,10 @@ class GlobalFusion(nn.Module):
         super().__init__()
         # Neither bottleneck nor ReLU: the mean of an embedding is close to 0, so that a unit's bias would decide once
         # and for all whether it is on, and of so few units all may stay off.
-        self.excite = nn.Sequential(
-            nn.Linear(num_views, num_views), nn.GELU(), nn.Linear(num_views, num_views), nn.Sigmoid()
-        )
-        nn.init.zeros_(self.excite[2].weight)  # each weight is 1/2 at first
-        nn.init.zeros_(self.excite[2].bias)
+        gates = nn.Linear(num_views, num_views)
+        nn.init.zeros_(gates.weight)  # each view's weight is 1/2 at first
+        nn.init.zeros_(gates.bias)
+        self.excite = nn.Sequential(nn.Linear(num_views, num_views), nn.GELU(), gates, nn.Sigmoid())
         self.project = nn.Linear(num_views * embed_dim, embed_dim)
         self.project.weight.data = repeat(2 / num_views * torch.eye(embed_dim), "o c -> o (v c)", v=num_views).clone()
         nn.init.zeros_(self.project.bias)
