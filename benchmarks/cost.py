@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering
+from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
 from anomalib_clip3dad.models import Clip3dAd
 
@@ -70,7 +71,7 @@ class Method:
         self.model = model
         self.model.log_dict = lambda *_, **__: None
         self.model.trainer = self.trainer = SimpleNamespace(
-            current_epoch=0, global_rank=0, world_size=1, datamodule=None
+            current_epoch=0, global_rank=0, world_size=1, datamodule=Toy3D()  # one whose shots never change
         )
         self.optimiser: Any = model.configure_optimizers()
         self.synthesis, self.rendering = AnomalySynthesis(seed=0), MultiViewRendering()
