@@ -71,7 +71,10 @@ class Method:
         self.model = model
         self.model.log_dict = lambda *_, **__: None
         self.model.trainer = self.trainer = SimpleNamespace(
-            current_epoch=0, global_rank=0, world_size=1, datamodule=Toy3D()  # one whose shots never change
+            current_epoch=0,
+            global_rank=0,
+            world_size=1,
+            datamodule=Toy3D(),  # one whose shots never change
         )
         self.optimiser: Any = model.configure_optimizers()
         self.synthesis, self.rendering = AnomalySynthesis(seed=0), MultiViewRendering()

@@ -7,31 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 import torch
 from anomalib.data.utils import read_image, read_mask
 from einops import rearrange
 
+from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
+from anomalib_clip3dad.data.scans import load_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
 _FARTHEST = 20.0  # metres; no part is inspected from there, while millimetres give hundreds
 
 
-def read_organised(path: str | Path) -> torch.Tensor:
-    """Read one organised point cloud: a TIFF with one XYZ point per pixel.
+def read_organised(
+    path: str | Path, camera: Intrinsics | None = None, size: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """Read one scan as an organised point cloud, one XYZ point per pixel.
 
     A point with a NaN or an infinite coordinate was not measured; all three of its coordinates become 0.
 
     Args:
-        path: TIFF file with a floating point array (H, W, 3), XYZ in metres, camera frame (x right, y down,
-            z forward).
+        path: Organised XYZ (H, W, 3) of floats (.tiff, .npy, organised .pcd), camera frame (x right, y down,
+            z forward); or, with a camera, a depth map (H, W) (.tiff, .npy, .exr, .png of 16 bit) or loose points in the
+            camera frame (.ply, .pcd).
+        camera: Of the image that belongs to it; its `unit` counts for every format. Without one, XYZ is in metres.
+        size: Height and width of that image; loose points need it.
 
     Returns:
         (3, H, W) float32, XYZ in metres, camera frame, (0, 0, 0) = not measured.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, is not (H, W, 3) of floats, holds no measured point, or seems to be in
+        ValueError: If the file cannot be read, is none of the above, holds no measured point, or seems to be in
             millimetres.
 
     Example:
@@ -39,13 +45,12 @@ def read_organised(path: str | Path) -> torch.Tensor:
         >>> points = np.full((2, 4, 3), 0.5, dtype=np.float32)
         >>> points[0, 1, 2] = np.nan
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     tifffile.imwrite(Path(folder) / "000.tiff", points, photometric="rgb")
-        ...     xyz = read_organised(Path(folder) / "000.tiff")
+        ...     np.save(Path(folder) / "000.npy", points)
+        ...     xyz = read_organised(Path(folder) / "000.npy")
         >>> xyz.shape, xyz[:, 0, 0].tolist(), xyz[:, 0, 1].tolist()
         (torch.Size([3, 2, 4]), [0.5, 0.5, 0.5], [0.0, 0.0, 0.0])
     """
-    points = _read(path, tifffile.imread, "XYZ file")
-    _check_layout(path, points)
+    points = _to_xyz(path, _read(path, load_scan, "3D file"), camera, size)
     # float64 values beyond float32 become infinite here, and big-endian files native, as torch needs them
     with np.errstate(over="ignore"):
         points = np.ascontiguousarray(points, dtype=np.float32)
@@ -55,17 +60,39 @@ def read_organised(path: str | Path) -> torch.Tensor:
         raise InputError(msg)
     distance = float(np.median(points[..., 2][points.any(axis=-1)]))
     if distance > _FARTHEST:
-        msg = f"{path}: half of the points are over {distance:.0f} m away; XYZ must be metres: millimetres / 1000"
+        remedy = "set depth_scale and unit of the intrinsics" if camera else "XYZ must be metres: millimetres / 1000"
+        msg = f"{path}: half of the points are over {distance:.0f} m away; {remedy}"
         raise InputError(msg)
     return torch.from_numpy(rearrange(points, "h w c -> c h w").copy())
 
 
-def read_sample(image_path: str | Path, depth_path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
+def _to_xyz(path: str | Path, scan: np.ndarray, camera: Intrinsics | None, size: tuple[int, int] | None) -> np.ndarray:
+    """Organised XYZ (H, W, 3) in metres, or an error that says what the file holds instead."""
+    if camera is None:
+        _check_layout(path, scan)
+        return scan
+    if not np.issubdtype(scan.dtype, np.number):
+        msg = f"{path}: found {scan.dtype}; a 3D file holds numbers: export it again"
+        raise InputError(msg)
+    if scan.ndim == 2 and scan.shape[1] == 3 and size and scan.shape != size:
+        return organise(scan, camera, size)
+    flat = scan.squeeze(-1) if scan.ndim == 3 and scan.shape[-1] == 1 else scan
+    if flat.ndim == 2:
+        return unproject(flat, camera)
+    scan = scan * np.float64(camera.metres)  # whole numbers of millimetres, too
+    _check_layout(path, scan)
+    return scan
+
+
+def read_sample(
+    image_path: str | Path, depth_path: str | Path, camera: Intrinsics | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Read the picture and the point cloud of one sample and check that they show the same pixels.
 
     Args:
         image_path: Picture of any mode PIL reads; converted to RGB.
-        depth_path: Organised XYZ, see `read_organised`.
+        depth_path: XYZ, depth or points, see `read_organised`.
+        camera: See `read_organised`.
 
     Returns:
         The picture, (3, H, W) float32 RGB in [0, 1], and the XYZ, (3, H, W) float32 in metres, camera frame,
@@ -76,7 +103,8 @@ def read_sample(image_path: str | Path, depth_path: str | Path) -> tuple[torch.T
         ValueError: If a file cannot be read, or their heights and widths differ.
     """
     image = _read(image_path, _image_as_tensor, "image")
-    xyz = read_organised(depth_path)
+    height, width = image.shape[-2:]
+    xyz = read_organised(depth_path, camera, (height, width))
     _check_same_size(image_path, image, depth_path, xyz)
     return image, xyz
 
@@ -115,6 +143,9 @@ def _read(path: str | Path, reader: Callable[[str | Path], Any], kind: str) -> A
         raise MissingFileError(msg)
     try:
         return reader(path)
+    except InputError as error:
+        msg = f"{path}: {error}"
+        raise InputError(msg) from None
     except Exception as error:  # tifffile, its codecs and PIL raise a dozen types, struct.error among them
         msg = f"{path}: unreadable {kind} ({error}); it is truncated or of another format: copy or export it again"
         raise InputError(msg) from None
@@ -128,9 +159,9 @@ def _check_layout(path: str | Path, points: np.ndarray) -> None:
             return
         msg = f"{path}: found {points.dtype}; XYZ must be floating point metres: convert it, e.g. millimetres / 1000"
     elif len(shape) == 2 and shape[1] == 3:
-        msg = f"{path}: found an unorganised list of points {shape}; {wanted}: export one point per pixel of the image"
+        msg = f"{path}: found an unorganised list of points {shape}; {wanted}, or give the camera's intrinsics with it"
     elif len(shape) == 2 or (len(shape) == 3 and 1 in {shape[0], shape[-1]}):
-        msg = f"{path}: found one-channel depth {shape}; {wanted}: make XYZ of it with the camera's intrinsics"
+        msg = f"{path}: found one-channel depth {shape}; {wanted}, or give the camera's intrinsics with it"
     elif len(shape) == 3 and shape[0] == 3:
         msg = f"{path}: found {shape}, channels first; {wanted}: save it as numpy.moveaxis(xyz, 0, -1)"
     else:

@@ -59,7 +59,7 @@ def test_a_value_beyond_float32_is_not_measured(tmp_path: Path) -> None:
         (np.ones((6, 8), np.float32), ["one-channel depth (6, 8)", "intrinsics"]),
         (np.ones((6, 8), np.uint16), ["one-channel depth (6, 8)", "intrinsics"]),
         (np.ones((6, 8, 1), np.float32), ["one-channel depth (6, 8, 1)", "intrinsics"]),
-        (np.ones((48, 3), np.float32), ["unorganised", "(48, 3)", "one point per pixel"]),
+        (np.ones((48, 3), np.float32), ["unorganised", "(48, 3)", "intrinsics"]),
         (np.ones((3, 6, 8), np.float32), ["channels first", "(3, 6, 8)", "numpy.moveaxis(xyz, 0, -1)"]),
         (np.ones((6, 8, 4), np.float32), ["shape (6, 8, 4)", "(H, W, 3)"]),
         (np.ones((6, 8, 3), np.uint16), ["uint16", "floating point metres", "/ 1000"]),
@@ -93,12 +93,12 @@ def test_a_truncated_file_is_explained(tmp_path: Path, kept: float, compression:
     path = write(tmp_path / "scan.tiff", noise, compression=compression)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(ValueError, match=r"scan\.tiff: unreadable XYZ file .* copy or export it again"):
+    with pytest.raises(ValueError, match=r"scan\.tiff: unreadable 3D file .* copy or export it again"):
         read_organised(path)
 
 
 def test_a_missing_file_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.tiff: no such XYZ file; put it there"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.tiff: no such 3D file; put it there"):
         read_organised(tmp_path / "nowhere.tiff")
 
 

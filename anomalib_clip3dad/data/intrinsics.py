@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The camera of a scan: from depth or loose points to one point per pixel."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anomalib_clip3dad.errors import InputError, MissingFileError
+
+_UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}
+_NEEDED = ("fx", "fy", "cx", "cy")
+_KEYS = (*_NEEDED, "depth_scale", "unit")
+
+
+class Intrinsics(NamedTuple):
+    """A pinhole camera without distortion, and what its numbers mean.
+
+    Attributes:
+        fx: focal length along the columns, pixels.
+        fy: focal length along the rows, pixels.
+        cx: column of the principal point; the centre of the first pixel is 0.
+        cy: row of the principal point.
+        depth_scale: factor from the values of a depth map to lengths in `unit`; clouds do not need it.
+        unit: "m", "cm", "mm" or "um".
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    depth_scale: float = 1.0
+    unit: str = "m"
+
+    @property
+    def metres(self) -> float:
+        """Metres in one `unit`."""
+        return _UNITS[self.unit]
+
+
+def read_intrinsics(path: str | Path) -> Intrinsics:
+    """Read a camera from JSON.
+
+    Args:
+        path: File with an object of fx, fy, cx, cy and, if they are not 1 and "m", depth_scale and unit.
+
+    Returns:
+        The camera.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no JSON, or a key is missing, unknown or out of range.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "intrinsics.json"
+        ...     _ = file.write_text('{"fx": 600, "fy": 600, "cx": 319.5, "cy": 239.5, "unit": "mm"}')
+        ...     camera = read_intrinsics(file)
+        >>> camera.fx, camera.depth_scale, camera.metres
+        (600.0, 1.0, 0.001)
+    """
+    if not Path(path).is_file():
+        msg = f"{path}: no such file of intrinsics; a JSON object with {', '.join(_KEYS)} is needed"
+        raise MissingFileError(msg)
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{path}: no JSON ({error}); write an object with {', '.join(_KEYS)}"
+        raise InputError(msg) from None
+    if not isinstance(found, dict) or set(found) - set(_KEYS) or set(_NEEDED) - set(found):
+        keys = ", ".join(found) if isinstance(found, dict) else type(found).__name__
+        msg = f"{path}: found {keys}; {', '.join(_NEEDED)} are needed, depth_scale and unit may be added, nothing else"
+        raise InputError(msg)
+    _check(path, found)
+    values: dict[str, Any] = {key: value if key == "unit" else float(value) for key, value in found.items()}
+    return Intrinsics(**values)
+
+
+def _check(path: str | Path, found: dict[str, Any]) -> None:
+    for key, value in found.items():
+        if key == "unit":
+            if value not in _UNITS:
+                msg = f"{path}: unit={value!r}; give one of {', '.join(_UNITS)}"
+                raise InputError(msg)
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            msg = f"{path}: {key}={value!r}; a number is needed"
+            raise InputError(msg)
+        elif key not in {"cx", "cy"} and value <= 0:
+            msg = f"{path}: {key}={value}; a number above 0 is needed"
+            raise InputError(msg)
+
+
+def unproject(depth: np.ndarray, camera: Intrinsics) -> np.ndarray:
+    """Turn a depth map into organised XYZ.
+
+    Args:
+        depth: (H, W), distances along the line of sight of the principal point, which is z, in `depth_scale` units; 0,
+            negative or not finite = not measured.
+        camera: Of the depth map.
+
+    Returns:
+        (H, W, 3) float64, metres, camera frame (x right, y down, z forward), (0, 0, 0) = not measured.
+
+    Example:
+        >>> unproject(np.array([[0, 500]]), Intrinsics(100, 100, 0, 0, unit="mm")).tolist()
+        [[[0.0, 0.0, 0.0], [0.005, 0.0, 0.5]]]
+    """
+    z = depth.astype(np.float64) * (camera.depth_scale * camera.metres)
+    z = np.where(np.isfinite(z) & (z > 0), z, 0.0)
+    row, column = np.indices(depth.shape)
+    return np.stack(((column - camera.cx) / camera.fx * z, (row - camera.cy) / camera.fy * z, z), axis=-1)
+
+
+def organise(points: np.ndarray, camera: Intrinsics, size: tuple[int, int]) -> np.ndarray:
+    """Put loose points back into the pixels that see them.
+
+    Args:
+        points: (N, 3), camera frame, in the camera's `unit`; (0, 0, 0), not finite or behind the camera = no point.
+        camera: Of an image of `size`.
+        size: Height and width in pixels.
+
+    Returns:
+        (H, W, 3) float64, metres, camera frame, (0, 0, 0) = no point; of several points in a pixel the nearest.
+
+    Example:
+        >>> points = np.array([[0.0, 0.0, 2.0], [0.0, 0.0, 1.0], [0.02, 0.0, 1.0]])
+        >>> organise(points, Intrinsics(100, 100, 0, 0), (1, 3))[0].tolist()
+        [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.02, 0.0, 1.0]]
+    """
+    height, width = size
+    points = points[np.isfinite(points).all(axis=1) & (points[:, 2] > 0)].astype(np.float64)
+    x, y, z = points.T
+    column, row = np.rint(camera.fx * x / z + camera.cx), np.rint(camera.fy * y / z + camera.cy)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    points, cells = points[inside], (row * width + column)[inside].astype(np.int64)
+    organised = np.zeros((height * width, 3))
+    farthest_first = np.argsort(-points[:, 2], kind="stable")  # of equal indices, the last one stays
+    organised[cells[farthest_first]] = points[farthest_first] * camera.metres
+    return organised.reshape(height, width, 3)

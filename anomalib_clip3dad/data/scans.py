@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""3D files of any format, as arrays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from anomalib_clip3dad.errors import InputError
+
+
+def load_scan(path: str | Path) -> np.ndarray:
+    """Load a 3D file, whatever it holds.
+
+    Args:
+        path: Organised XYZ or depth (.tiff, .tif, .npy), depth (.png of 16 bit, .exr), or a cloud (.ply, .pcd).
+
+    Returns:
+        (H, W, 3) organised XYZ, (H, W) depth, or (N, 3) points, as they are in the file. A .pcd that says it is
+        organised gives (H, W, 3).
+
+    Raises:
+        ValueError: If the suffix is none of these, or the file does not hold what its format promises.
+        Exception: Of the library that reads the format, a dozen types; whoever opens the file names it.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _LOADERS:
+        msg = f"no 3D format is known by {suffix or 'no suffix'}; known are {', '.join(_LOADERS)}"
+        raise InputError(msg)
+    return _LOADERS[suffix](Path(path))
+
+
+def _load_npy(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
+
+
+def _load_png(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        depth = np.asarray(picture)
+    if depth.ndim != 2 or depth.dtype in {np.dtype(np.uint8), np.dtype(bool)}:
+        msg = f"found {depth.dtype} {depth.shape}, a picture; depth needs one channel of 16 bit"
+        raise InputError(msg)
+    return depth
+
+
+def _load_exr(path: Path) -> np.ndarray:
+    import OpenEXR  # noqa: PLC0415  # read by few, and slow to import
+
+    with OpenEXR.File(str(path)) as file:
+        channels = {name: channel.pixels for name, channel in file.channels().items()}
+    if len(channels) != 1:
+        msg = f"found the channels {', '.join(channels)}; depth needs a single one"
+        raise InputError(msg)
+    (depth,) = channels.values()
+    if depth.ndim == 2:
+        return depth
+    # the library joins R, G and B; some programs write depth three times
+    if not (depth == depth[..., :1]).all():
+        msg = f"found different values in {depth.shape[-1]} channels, a picture; depth needs one channel"
+        raise InputError(msg)
+    return depth[..., 0]
+
+
+def _load_ply(path: Path) -> np.ndarray:
+    from plyfile import PlyData  # noqa: PLC0415
+
+    vertices = PlyData.read(str(path))["vertex"]
+    return np.stack([np.asarray(vertices[axis]) for axis in "xyz"], axis=-1)
+
+
+def _load_pcd(path: Path) -> np.ndarray:
+    from pypcd4 import PointCloud  # noqa: PLC0415
+
+    cloud = PointCloud.from_path(path)
+    points = cloud.numpy(("x", "y", "z"))
+    height, width = cloud.metadata.height, cloud.metadata.width
+    return points.reshape(height, width, 3) if height > 1 else points
+
+
+_LOADERS: dict[str, Callable[[Path], np.ndarray]] = {
+    ".tiff": tifffile.imread,
+    ".tif": tifffile.imread,
+    ".npy": _load_npy,
+    ".png": _load_png,
+    ".exr": _load_exr,
+    ".ply": _load_ply,
+    ".pcd": _load_pcd,
+}
+
+SCAN_SUFFIXES = tuple(_LOADERS)
+"""What 3D files may end in."""
