@@ -3,9 +3,22 @@
 """What a sample is and where it comes from."""
 
 from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots
+from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
+from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
 from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ
 from anomalib_clip3dad.data.mvtec_3d_dataset import MVTec3DXYZDataset
 from anomalib_clip3dad.data.organised import read_organised, read_sample
 from anomalib_clip3dad.data.toy3d import Toy3D
 
-__all__ = ["KShotSampler", "MVTec3DXYZ", "MVTec3DXYZDataset", "Toy3D", "choose_shots", "read_organised", "read_sample"]
+__all__ = [
+    "Folder3DXYZ",
+    "Intrinsics",
+    "KShotSampler",
+    "MVTec3DXYZ",
+    "MVTec3DXYZDataset",
+    "Toy3D",
+    "choose_shots",
+    "read_intrinsics",
+    "read_organised",
+    "read_sample",
+]

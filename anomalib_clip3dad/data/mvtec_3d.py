@@ -5,110 +5,47 @@
 - [0] Bergmann et al., The MVTec 3D-AD Dataset for Unsupervised 3D Anomaly Detection and Localization, VISAPP 2022
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from anomalib.data import AnomalibDataModule, AnomalibDataset
 from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
-from torch.utils.data import DataLoader
-from torchvision.transforms.v2 import Transform
 
-from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots, find_shots, samples_to_draw
+from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.mvtec_3d_dataset import MVTec3DXYZDataset
-from anomalib_clip3dad.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 
-class MVTec3DXYZ(AnomalibDataModule):
+class MVTec3DXYZ(FewShotDataModule):
     """MVTec 3D-AD with k-shot training and its own validation split.
 
     Args:
         root: Folder of the categories. Nothing is downloaded.
         category: Folder of one category.
-        k_shot: Number of normal training samples to draw; None = all.
-        shot_seed: Seed of the draw.
-        shots: The training samples by name, e.g. ["000", "017"] (in YAML with the quotes: 017 is a number); `k_shot`
-            does not count then.
-        train_batch_size: Samples per training step; 4 holds each sample of the usual largest shot once.
-        eval_batch_size: Samples per validation and test step.
-        num_workers: Loader processes; 0 needs no `if __name__ == "__main__"` and no shared memory. Raise it when all
-            training samples are used.
-        train_augmentations: Transform of training samples.
-        val_augmentations: Transform of validation samples.
-        test_augmentations: Transform of test samples.
-        augmentations: Transform of the samples for which none of the three above is given.
-        test_split_mode: `from_dir`, `synthetic` or `none`.
-        test_split_ratio: Part of the training samples to test on if `test` has no normal ones. With few shots, it is
-            taken from the samples that are no shots; so is a validation set from training samples.
-        val_split_mode: `from_dir` is the folder `validation`; else as in anomalib.
-        val_split_ratio: Part of the samples to validate on, for the modes that split.
-        seed: Seed of splits and of the order of the shots; None = `shot_seed`.
+        val_split_mode: `from_dir` is the folder `validation`; others as in `FewShotDataModule`.
+        **kwargs: Arguments of `FewShotDataModule`: k_shot, shot_seed, shots, batch sizes, augmentations, split modes.
     """
-
-    seed: int  # never None, as it may be in anomalib 2.7.0: every random choice has a seed
 
     def __init__(
         self,
         root: Path | str = "./datasets/MVTec3D",
         category: str = "bagel",
         *,
-        k_shot: int | None = None,
-        shot_seed: int = 0,
-        shots: Sequence[str] | None = None,
-        train_batch_size: int = 4,
-        eval_batch_size: int = 8,
-        num_workers: int = 0,
-        train_augmentations: Transform | None = None,
-        val_augmentations: Transform | None = None,
-        test_augmentations: Transform | None = None,
-        augmentations: Transform | None = None,
-        test_split_mode: TestSplitMode | str = TestSplitMode.FROM_DIR,
-        test_split_ratio: float = 0.2,
         val_split_mode: ValSplitMode | str = ValSplitMode.FROM_DIR,
-        val_split_ratio: float = 0.5,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            train_batch_size=train_batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            train_augmentations=train_augmentations,
-            val_augmentations=val_augmentations,
-            test_augmentations=test_augmentations,
-            augmentations=augmentations,
-            test_split_mode=test_split_mode,
-            test_split_ratio=test_split_ratio,
-            val_split_mode=val_split_mode,
-            val_split_ratio=val_split_ratio,
-            seed=shot_seed if seed is None else seed,
-        )
+        # passed straight on, so that jsonargparse finds the arguments of FewShotDataModule for the command line
+        super().__init__(val_split_mode=val_split_mode, **kwargs)
         self.root = Path(root)
         self.category = category
-        self.k_shot = k_shot
-        self.shot_seed = shot_seed
-        self.shots = shots
-        self._others: AnomalibDataset | None = None  # the training samples that are no shots
 
     @property
-    def is_few_shot(self) -> bool:
-        """Whether the training samples are a chosen few."""
-        return self.k_shot is not None or self.shots is not None
-
-    @property
-    def training_files(self) -> list[str]:
-        """The images trained on, relative to ROOT/CATEGORY, sorted, e.g. "train/good/rgb/000.png"."""
-        folder = self.root / self.category
-        return [Path(path).relative_to(folder).as_posix() for path in self.train_data.samples.image_path]
+    def folder(self) -> Path:
+        """Where the samples are: ROOT/CATEGORY."""
+        return self.root / self.category
 
     def _setup(self, _stage: str | None = None) -> None:
         self.train_data = self._split(Split.TRAIN)
-        if self.is_few_shot:
-            self._keep_shots()
-        if self.test_split_mode == TestSplitMode.FROM_DIR or (self.root / self.category / "test").is_dir():
+        self._keep_shots()
+        if self.test_split_mode == TestSplitMode.FROM_DIR or (self.folder / "test").is_dir():
             self.test_data = self._split(Split.TEST)
         else:
             self.test_data = self.train_data.subsample([])
@@ -117,103 +54,3 @@ class MVTec3DXYZ(AnomalibDataModule):
 
     def _split(self, split: Split) -> MVTec3DXYZDataset:
         return MVTec3DXYZDataset(root=self.root, category=self.category, split=split)
-
-    def _keep_shots(self) -> None:
-        every = self.train_data
-        paths = list(every.samples.image_path)
-        if self.shots is not None:
-            chosen = find_shots(self.shots, paths)
-        else:
-            chosen = choose_shots(paths, self.k_shot or 0, self.shot_seed)
-        is_chosen = every.samples.image_path.isin(chosen).to_numpy()
-        self.train_data = every.subsample(list(is_chosen.nonzero()[0]))
-        self._others = every.subsample(list((~is_chosen).nonzero()[0]))
-        logger.info("%s: %d of %d shots: %s", self.category, len(chosen), len(paths), ", ".join(self.training_files))
-
-    # anomalib 2.7.0: setup() calls _setup, _create_test_split and _create_val_split in this order; the latter two cut
-    # held-out normal samples out of train_data, which would leave fewer than k shots.
-
-    def _create_test_split(self) -> None:
-        with self._beyond_the_shots(self.test_split_mode != TestSplitMode.NONE and not self.test_data.has_normal):
-            super()._create_test_split()
-
-    def _create_val_split(self) -> None:
-        with self._beyond_the_shots(self.val_split_mode in {ValSplitMode.FROM_TRAIN, ValSplitMode.SYNTHETIC}):
-            super()._create_val_split()
-
-    @contextmanager
-    def _beyond_the_shots(self, cuts_train_data: bool) -> Iterator[None]:
-        if not cuts_train_data or self._others is None:
-            yield
-            return
-        if not len(self._others):
-            msg = (
-                f"{self.root / self.category}: every training sample is a shot, none is left to validate or test on; "
-                "add samples to train/good, or set val_split_mode and test_split_mode to from_dir or none"
-            )
-            raise InputError(msg)
-        shots, self.train_data = self.train_data, self._others
-        try:
-            yield
-        finally:
-            self._others, self.train_data = self.train_data, shots
-
-    def train_dataloader(self) -> DataLoader:
-        """Make the loader of the training samples.
-
-        Returns:
-            One that repeats the samples for as many steps as the trainer asks for, see `samples_to_draw`; anomalib's if
-            all samples are used and the trainer counts epochs.
-        """
-        if not self.is_few_shot and (self.trainer is None or self.trainer.max_steps < 1):
-            return super().train_dataloader()
-        num_shots = len(self.train_data)
-        num_samples = samples_to_draw(self.trainer, num_shots, self.train_batch_size)
-        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return DataLoader(
-            dataset=self.train_data,
-            sampler=KShotSampler(num_shots, num_samples, self.seed, rank, processes),
-            batch_size=self.train_batch_size,
-            num_workers=self.num_workers,
-            collate_fn=self.external_collate_fn or self.train_data.collate_fn,
-        )
-
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Make the loader of the validation samples.
-
-        Returns:
-            anomalib's loader; no loader with `val_split_mode=none`, where anomalib 2.7.0 fails for want of `val_data`.
-        """
-        return super().val_dataloader() if hasattr(self, "val_data") else []
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give the checkpoint what was trained on.
-
-        Returns:
-            `category` and `training_files`: plain strings, which `torch.load(weights_only=True)` reads back.
-        """
-        if not hasattr(self, "train_data"):
-            return {}
-        return {"category": self.category, "training_files": self.training_files}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Log what a checkpoint was trained on; warn if that differs from the samples chosen now.
-
-        Args:
-            state_dict: What `state_dict` returned.
-        """
-        trained = (state_dict["category"], state_dict["training_files"])
-        logger.info("The checkpoint was trained on %s", _listed(*trained))
-        # Lightning 2.6 restores after setup; without train_data there is nothing to compare
-        if hasattr(self, "train_data") and trained != (now := (self.category, self.training_files)):
-            logger.warning(
-                "The checkpoint was trained on %s, but this datamodule chose %s; the checkpoint keeps its own samples "
-                "unless it is trained further. Pass the same category, shots, k_shot and shot_seed to match it.",
-                _listed(*trained),
-                _listed(*now),
-            )
-
-
-def _listed(category: str, files: Sequence[str], at_most: int = 16) -> str:
-    more = f", ... ({len(files)} in all)" if len(files) > at_most else ""
-    return f"{category}: {', '.join(files[:at_most])}{more}"

@@ -8,15 +8,11 @@ ROOT/CATEGORY/{train,validation,test}/KIND/{rgb,xyz,gt}/NNN.{png,tiff,png}; KIND
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from anomalib.data.dataclasses import DepthItem
-from anomalib.data.datasets import AnomalibDepthDataset
 from anomalib.data.utils import LabelName, Split
 from pandas import DataFrame
 from torchvision.transforms.v2 import Transform
-from torchvision.tv_tensors import Image, Mask
 
-from anomalib_clip3dad.data.organised import read_sample, read_truth
+from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.errors import MissingFileError
 
 _DOWNLOAD = "https://www.mvtec.com/company/research/datasets/mvtec-3d-ad"
@@ -26,16 +22,10 @@ _REMEDIES = {
     Split.VAL: "add it, or set val_split_mode to same_as_test, from_test, from_train or none",
     Split.TEST: "add it, or set test_split_mode to none",
 }
-_COLUMNS = ["path", "split", "label", "image_path", "depth_path", "mask_path", "label_index"]
 
 
-class MVTec3DXYZDataset(AnomalibDepthDataset):
-    """One split of one category; image, XYZ and mask always go through the augmentations together.
-
-    Geometric transforms move the pixels of all three with the same draw (XYZ and mask by nearest neighbour, so that
-    no point is made up between two surfaces); photometric ones change the image only. The coordinates stay those of
-    the camera. Pixels that a transform brings in from outside get XYZ (0, 0, 0) = not measured, as long as its `fill`
-    is 0, torchvision's default.
+class MVTec3DXYZDataset(OrganisedDataset):
+    """One split of one category.
 
     Args:
         root: Folder of the categories.
@@ -54,38 +44,8 @@ class MVTec3DXYZDataset(AnomalibDepthDataset):
         split: Split | str = Split.TRAIN,
         augmentations: Transform | None = None,
     ) -> None:
-        super().__init__(augmentations=augmentations)
+        super().__init__(list_samples(find_category(Path(root), category), Split(split)), augmentations=augmentations)
         self.category = category
-        self.samples = list_samples(find_category(Path(root), category), Split(split))
-
-    def __getitem__(self, index: int) -> DepthItem:
-        """Read one sample and augment it.
-
-        Args:
-            index: Position in `samples`.
-
-        Returns:
-            `image` (3, H, W) RGB in [0, 1]; `depth_map` (3, H, W) float32 XYZ in metres, camera frame, (0, 0, 0) = not
-            measured; `gt_mask` (H, W) bool; `gt_label` bool; the paths of the three files.
-        """
-        row = self.samples.iloc[index]
-        image, xyz = read_sample(row.image_path, row.depth_path)
-        if row.label_index == LabelName.NORMAL:
-            mask = torch.zeros(image.shape[-2:], dtype=torch.uint8)
-        else:
-            mask = read_truth(row.mask_path, row.image_path, image)
-        if self.augmentations:
-            # as a Mask, XYZ is resized by nearest neighbour and left alone by photometric transforms
-            image, xyz, mask = self.augmentations(Image(image), Mask(xyz), Mask(mask))
-        return DepthItem(
-            image=image,
-            depth_map=xyz.as_subclass(torch.Tensor),
-            gt_mask=mask,
-            gt_label=torch.tensor(int(row.label_index)),
-            image_path=row.image_path,
-            depth_path=row.depth_path,
-            mask_path=row.mask_path,
-        )
 
 
 def find_category(root: Path, category: str) -> Path:
@@ -143,7 +103,7 @@ def list_samples(folder: Path, split: Split) -> DataFrame:
     if not rows:
         msg = f"{where}: no image KIND/rgb/NNN.png found; {_REMEDIES[split]}"
         raise MissingFileError(msg)
-    samples = DataFrame(rows, columns=_COLUMNS)
+    samples = DataFrame(rows, columns=COLUMNS)
     samples.attrs["task"] = "segmentation"
     return samples
 

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from anomalib.data import AnomalibDataModule
 from jsonargparse import ArgumentParser
 from PIL import Image
+
+from tests.conftest import bumpy_part
 
 HEIGHT, WIDTH = 12, 16
 
@@ -37,6 +40,17 @@ def write_sample(kind: Path, number: int, *, mask: bool = False) -> None:
     if mask:
         truth = 255 * ((rows >= HEIGHT // 2) & (columns < WIDTH // 2)).astype(np.uint8)
         Image.fromarray(truth).save(kind / "gt" / f"{number:03d}.png")
+
+
+def write_parts(folder: Path, count: int, first_seed: int = 0) -> None:
+    """Write good parts of 48 x 48 pixels that have a background plane: rgb/000.png and xyz/000.npy."""
+    for name in ("rgb", "xyz"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        image, xyz = bumpy_part(seed=first_seed + number)
+        pixels = (255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / "rgb" / f"{number:03d}.png")
+        np.save(folder / "xyz" / f"{number:03d}.npy", xyz.permute(1, 2, 0).numpy())
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from anomalib_clip3dad.data import KShotSampler, MVTec3DXYZ, choose_shots
 from tests.data.conftest import from_command_line
 
-LOGGER = "anomalib_clip3dad.data.mvtec_3d"
+LOGGER = "anomalib_clip3dad.data.few_shot_datamodule"
 
 
 class Recorder(LightningModule):
@@ -226,7 +226,7 @@ def test_normal_test_samples_are_taken_beyond_the_shots(mvtec_root: Path) -> Non
 
 
 def test_shots_alone_cannot_be_split(mvtec_root: Path) -> None:
-    with pytest.raises(ValueError, match=r"bagel: every training sample is a shot.*add samples to train/good"):
+    with pytest.raises(ValueError, match=r"bagel: every training sample is a shot.*add good samples, lower k_shot"):
         ready(mvtec_root, k_shot=6, val_split_mode="from_train")
 
 

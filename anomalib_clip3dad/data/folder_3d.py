@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Parts of one's own: a folder of good ones is enough."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from anomalib.data import AnomalibDataset
+from anomalib.data.utils import LabelName, TestSplitMode, ValSplitMode
+from pandas import DataFrame
+
+from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
+from anomalib_clip3dad.data.folder_3d_dataset import list_folder
+from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
+from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
+from anomalib_clip3dad.errors import InputError
+
+_INTRINSICS = "intrinsics.json"
+
+
+class Folder3DXYZ(FewShotDataModule):
+    """Pictures and 3D files of one's own, matched by name; see `pair_files` for the layout of a folder.
+
+    Without faulty parts, threshold and test come from good parts that are not trained on and from synthetic anomalies
+    on them.
+
+    Args:
+        normal_dir: Good samples; the shots are drawn from them.
+        abnormal_dir: Faulty samples to test on.
+        normal_test_dir: Good samples to test on.
+        mask_dir: Masks of the faulty samples, of the same names (above 0 = defect); `None` looks for `gt` and `mask` in
+            `abnormal_dir`. Without masks there are no pixel metrics.
+        intrinsics: JSON of the camera (`read_intrinsics`), which depth maps and loose points need; `None` looks for
+            intrinsics.json in `normal_dir` and the folder above it.
+        class_name: What the prompts call the part; names the folder of the results, too.
+        k_shot: Number of good samples to train on; None = all that are not held out.
+        val_split_mode: `synthetic`, unless told otherwise; there is no `from_dir`.
+        test_split_mode: `None` tests on the folders given, or on synthetic anomalies if there are none.
+        **kwargs: Further arguments of `FewShotDataModule`.
+
+    Raises:
+        FileNotFoundError: If a folder or a file of a sample is missing.
+        ValueError: If files do not fit together, or a mode asks for what is not there.
+    """
+
+    def __init__(
+        self,
+        normal_dir: Path | str,
+        abnormal_dir: Path | str | None = None,
+        normal_test_dir: Path | str | None = None,
+        mask_dir: Path | str | None = None,
+        intrinsics: Path | str | None = None,
+        class_name: str = "object",
+        *,
+        k_shot: int | None = 4,
+        val_split_mode: ValSplitMode | str = ValSplitMode.SYNTHETIC,
+        test_split_mode: TestSplitMode | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        tested = abnormal_dir is not None or normal_test_dir is not None
+        if test_split_mode is None:
+            test_split_mode = TestSplitMode.FROM_DIR if tested else TestSplitMode.SYNTHETIC
+        super().__init__(k_shot=k_shot, val_split_mode=val_split_mode, test_split_mode=test_split_mode, **kwargs)
+        if self.val_split_mode == ValSplitMode.FROM_DIR:
+            msg = "val_split_mode=from_dir: there is no folder to validate on; use synthetic, same_as_test or none"
+            raise InputError(msg)
+        if self.test_split_mode == TestSplitMode.FROM_DIR and not tested:
+            msg = "test_split_mode=from_dir needs abnormal_dir or normal_test_dir; give one, or use synthetic or none"
+            raise InputError(msg)
+        self.normal_dir = Path(normal_dir)
+        self.abnormal_dir, self.normal_test_dir, self.mask_dir, self.intrinsics = (
+            None if path is None else Path(path) for path in (abnormal_dir, normal_test_dir, mask_dir, intrinsics)
+        )
+        self.category = class_name
+
+    @property
+    def folder(self) -> Path:
+        """Where the good samples are."""
+        return self.normal_dir
+
+    @property
+    def camera(self) -> Intrinsics | None:
+        """The camera of all samples, if a file tells."""
+        nearby = (self.normal_dir / _INTRINSICS, self.normal_dir.absolute().parent / _INTRINSICS)
+        file = self.intrinsics or next((path for path in nearby if path.is_file()), None)
+        return read_intrinsics(file) if file else None
+
+    def _setup(self, _stage: str | None = None) -> None:
+        self.train_data = self._dataset(list_folder(self.normal_dir, LabelName.NORMAL))
+        self._keep_shots()
+        tested = [
+            list_folder(folder, label, self.mask_dir)
+            for folder, label in ((self.normal_test_dir, LabelName.NORMAL), (self.abnormal_dir, LabelName.ABNORMAL))
+            if folder
+        ]
+        self.test_data = self._dataset(pd.concat(tested, ignore_index=True) if tested else DataFrame(columns=COLUMNS))
+
+    def _dataset(self, samples: DataFrame) -> AnomalibDataset:
+        faulty = samples[samples.label_index == int(LabelName.ABNORMAL)]
+        samples.attrs["task"] = "classification" if (faulty.mask_path == "").any() else "segmentation"
+        return OrganisedDataset(samples, self.camera)

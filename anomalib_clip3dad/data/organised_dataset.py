@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The data set that reads a table of samples, whatever the layout of the files is."""
+
+import torch
+from anomalib.data.dataclasses import DepthItem
+from anomalib.data.datasets import AnomalibDepthDataset
+from anomalib.data.utils import LabelName
+from pandas import DataFrame, Series
+from torchvision.transforms.v2 import Transform
+from torchvision.tv_tensors import Image, Mask
+
+from anomalib_clip3dad.data.intrinsics import Intrinsics
+from anomalib_clip3dad.data.organised import read_sample, read_truth
+
+COLUMNS = ["path", "split", "label", "image_path", "depth_path", "mask_path", "label_index"]
+"""What anomalib's tables of samples hold."""
+
+
+class OrganisedDataset(AnomalibDepthDataset):
+    """RGB + organised XYZ; image, XYZ and mask always go through the augmentations together.
+
+    Geometric transforms move the pixels of all three with the same draw (XYZ and mask by nearest neighbour, so that
+    no point is made up between two surfaces); photometric ones change the image only. The coordinates stay those of
+    the camera. Pixels that a transform brings in from outside get XYZ (0, 0, 0) = not measured, as long as its `fill`
+    is 0, torchvision's default.
+
+    Args:
+        samples: One row per image with `COLUMNS`; `attrs["task"]` is "segmentation", or "classification" if faulty
+            samples have no masks. The mask_path of samples without one is "".
+        camera: Of all images, for 3D files that need one (`read_organised`).
+        augmentations: Transform of torchvision v2, or None.
+    """
+
+    def __init__(
+        self, samples: DataFrame, camera: Intrinsics | None = None, augmentations: Transform | None = None
+    ) -> None:
+        super().__init__(augmentations=augmentations)
+        self.samples = samples
+        self.camera = camera
+
+    def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Read one sample as its files are.
+
+        Args:
+            row: Of `samples`.
+
+        Returns:
+            Image (3, H, W) RGB in [0, 1], XYZ (3, H, W) float32 in metres, camera frame, (0, 0, 0) = not measured, and
+            mask (H, W) uint8, 1 = defect, or None if the data set has no masks.
+        """
+        image, xyz = read_sample(row.image_path, row.depth_path, self.camera)
+        if self.samples.attrs["task"] == "classification":
+            return image, xyz, None
+        if row.label_index == LabelName.NORMAL:
+            return image, xyz, torch.zeros(image.shape[-2:], dtype=torch.uint8)
+        return image, xyz, read_truth(row.mask_path, row.image_path, image)
+
+    def __getitem__(self, index: int) -> DepthItem:
+        """Read one sample and augment it.
+
+        Args:
+            index: Position in `samples`.
+
+        Returns:
+            `image` (3, H, W) RGB in [0, 1]; `depth_map` (3, H, W) float32 XYZ in metres, camera frame, (0, 0, 0) = not
+            measured; `gt_mask` (H, W) bool, or None without masks; `gt_label` bool; the paths of the three files.
+        """
+        row = self.samples.iloc[index]
+        image, xyz, mask = self.read(row)
+        if self.augmentations:
+            # as a Mask, XYZ is resized by nearest neighbour and left alone by photometric transforms
+            together = [Image(image), Mask(xyz)] + ([] if mask is None else [Mask(mask)])
+            image, xyz, *rest = self.augmentations(*together)
+            mask = rest[0] if rest else None
+        return DepthItem(
+            image=image,
+            depth_map=xyz.as_subclass(torch.Tensor),
+            gt_mask=mask,
+            gt_label=torch.tensor(int(row.label_index)),
+            image_path=row.image_path,
+            depth_path=row.depth_path,
+            mask_path=row.mask_path,
+        )

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Good samples and their synthetic anomalies: something to set a threshold on when there is no faulty part."""
+
+import pandas as pd
+import torch
+from anomalib.data.dataclasses import DepthItem
+from anomalib.data.utils import LabelName
+from pandas import Series
+
+from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
+from anomalib_clip3dad.geometry import foreground_mask
+from anomalib_clip3dad.seeding import drawing_from
+from anomalib_clip3dad.synthesis import TextureSource, synthesise
+
+_GEOMETRY = 0.5  # share of the anomalies that are in the cloud: nobody knows what the real ones will be
+_LABEL = "synthetic"
+
+
+class SyntheticDefects(OrganisedDataset):
+    """Each good sample as it is, and once more with an anomaly on it.
+
+    The anomalies are those of training (`synthesise`), half of them in the cloud; each depends on the seed and its
+    place alone, so that every pass sees the same ones.
+
+    Args:
+        good: Good samples.
+        seed: Of the anomalies.
+    """
+
+    def __init__(self, good: OrganisedDataset, seed: int) -> None:
+        faulty = good.samples.assign(label=_LABEL, label_index=int(LabelName.ABNORMAL))
+        samples = pd.concat([good.samples, faulty], ignore_index=True)
+        samples.attrs["task"] = "segmentation"  # the masks are known
+        super().__init__(samples, good.camera, good.augmentations)
+        # anomalib 2.7.0 has sorted them by path, in which the two of a pair do not differ
+        self._samples = self.samples.sort_values(by=["label_index", "image_path"], ignore_index=True)
+        self.good = good
+        self.seed = seed
+        self._textures = TextureSource()
+
+    def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Read a sample and put its anomaly on it; arguments and answer are those of `OrganisedDataset`."""
+        as_good = row.copy()
+        as_good["label_index"] = int(LabelName.NORMAL)
+        image, xyz, _ = self.good.read(as_good)
+        if row.label != _LABEL:
+            return image, xyz, torch.zeros(image.shape[-2:], dtype=torch.uint8)
+        foreground = foreground_mask(xyz[None])[0]
+        with drawing_from(self.seed, int(row.name)):
+            faulty = synthesise(image, xyz, foreground, self._textures, geometry=_GEOMETRY)
+        return faulty.image, faulty.xyz, faulty.mask.to(torch.uint8)
+
+    def __getitem__(self, index: int) -> DepthItem:
+        """Read one sample and augment it; as `OrganisedDataset`, but that the path of a faulty one is no file."""
+        item = super().__getitem__(index)
+        if item.gt_label:  # or its picture would be drawn over that of the good one
+            folder, _, name = str(item.image_path).rpartition("/")
+            item.image_path = f"{folder}/{_LABEL}/{name}"
+        return item

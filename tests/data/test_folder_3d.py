@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import AnomalibDataset
+from PIL import Image
+
+from anomalib_clip3dad.data import Folder3DXYZ
+from tests.conftest import bumpy_part
+from tests.data.conftest import from_command_line, write_parts
+
+
+def names(dataset: AnomalibDataset) -> list[str]:
+    return [Path(path).name for path in dataset.samples.image_path]
+
+
+def ready(*args: object, **kwargs: object) -> Folder3DXYZ:
+    data = Folder3DXYZ(*args, **kwargs)
+    data.setup()
+    return data
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    write_parts(tmp_path / "good", 8)
+    return tmp_path / "good"
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """Three faulty parts with masks."""
+    write_parts(tmp_path / "bad", 3, first_seed=20)
+    (tmp_path / "bad/gt").mkdir()
+    for number in range(3):
+        mask = np.zeros((48, 48), np.uint8)
+        mask[20 + number : 30, 20:30] = 255
+        Image.fromarray(mask).save(tmp_path / f"bad/gt/{number:03d}.png")
+    return tmp_path / "bad"
+
+
+def test_good_parts_alone_are_enough(good: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="anomalib_clip3dad.data.few_shot_datamodule")
+    data = ready(good, class_name="bump", k_shot=4)
+    shots, validated, tested = names(data.train_data), names(data.val_data), names(data.test_data)
+    assert len(shots) == 4
+    assert len(validated) == len(tested) == 4
+    assert len({*shots, *validated, *tested}) == 8  # each good part once as a shot, twice held out
+    assert list(data.val_data.samples.label_index) == [0, 0, 1, 1]
+    held_out = sorted(set(validated))
+    assert (
+        f"bump: validation on 2 held-out good samples and a synthetic anomaly on each: {held_out[0]}, " in caplog.text
+    )
+    assert f"bump: 4 of 8 shots: rgb/{shots[0]}" in caplog.text
+
+
+def test_one_part_more_than_shots_serves_validation_and_test(good: Path) -> None:
+    data = ready(good, k_shot=7)
+    assert set(names(data.val_data)) == set(names(data.test_data))
+    masks = [next(item for item in split if item.gt_label).gt_mask for split in (data.val_data, data.test_data)]
+    assert not torch.equal(*masks)  # with other anomalies
+
+
+def test_all_parts_as_shots_leave_none_for_the_threshold(good: Path) -> None:
+    with pytest.raises(ValueError, match=r"good: every training sample is a shot, none is left .*lower k_shot"):
+        ready(good, k_shot=8)
+
+
+def test_all_shots_without_few_shot_hold_out_a_half(good: Path) -> None:
+    data = ready(good, k_shot=None, test_split_mode="none")
+    assert len(data.train_data) == 4
+    assert not set(names(data.train_data)) & set(names(data.val_data))
+
+
+def test_faulty_parts_are_tested_with_their_masks(good: Path, faulty: Path, tmp_path: Path) -> None:
+    write_parts(tmp_path / "more", 2, first_seed=30)
+    data = ready(good, abnormal_dir=faulty, normal_test_dir=tmp_path / "more")
+    assert sorted(data.test_data.samples.label_index) == [0, 0, 1, 1, 1]
+    batch = next(iter(data.test_dataloader()))
+    assert batch.gt_mask.flatten(1).sum(1).tolist() == [100 - 10 * i if bad else 0 for i, bad in ordered(batch)]
+    assert len(data.val_data) == 8  # all four that are left, and an anomaly on each
+
+
+def ordered(batch: object) -> list[tuple[int, bool]]:
+    return [(int(Path(p).stem), "/bad/" in p) for p in batch.image_path]
+
+
+def test_without_masks_the_task_is_classification(good: Path, tmp_path: Path) -> None:
+    write_parts(tmp_path / "bad", 2, first_seed=20)
+    data = ready(good, abnormal_dir=tmp_path / "bad", normal_test_dir=good)
+    assert data.test_data.task.value == "classification"
+    batch = next(iter(data.test_dataloader()))
+    assert batch.gt_mask is None
+    assert batch.gt_label.sum() == 2
+
+
+def test_good_test_parts_are_taken_beyond_the_shots(good: Path, faulty: Path) -> None:
+    data = ready(good, abnormal_dir=faulty, test_split_ratio=0.5)
+    tested = {path for path in data.test_data.samples.image_path if "/good/" in path}
+    assert len(tested) == 2
+    assert not {Path(path).name for path in tested} & {*names(data.train_data), *names(data.val_data)}
+
+
+@pytest.mark.parametrize("where", ["inside", "above", "named"])
+def test_depth_with_a_camera(tmp_path: Path, where: str) -> None:
+    """A depth map in tenths of millimetres gives the cloud that was measured."""
+    folder, camera = tmp_path / "good", {"fx": 120, "fy": 120, "cx": 23.5, "cy": 23.5, "depth_scale": 0.1, "unit": "mm"}
+    for number in range(2):
+        image, xyz = bumpy_part(seed=number)
+        for name in ("rgb", "depth"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        pixels = (255 * image).to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"rgb/{number}.png")
+        Image.fromarray(np.rint(1e4 * xyz[2].numpy()).astype(np.uint16)).save(folder / f"depth/{number}.png")
+    file = {"inside": folder, "above": tmp_path, "named": tmp_path / "elsewhere"}[where] / "intrinsics.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(camera))
+    data = ready(folder, intrinsics=file if where == "named" else None, k_shot=1)
+    item = data.train_data[0]
+    _, expected = bumpy_part(seed=int(Path(item.image_path).stem))
+    torch.testing.assert_close(item.depth_map, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"val_split_mode": "from_dir"}, "val_split_mode=from_dir: there is no folder to validate on"),
+        ({"test_split_mode": "from_dir"}, "test_split_mode=from_dir needs abnormal_dir or normal_test_dir"),
+    ],
+)
+def test_modes_that_have_no_folder(good: Path, arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Folder3DXYZ(good, **arguments)
+
+
+def test_arguments_parse_as_on_anomalibs_command_line(good: Path) -> None:
+    arguments = [f"--data.normal_dir={good}", "--data.k_shot=2", "--data.seed=3", "--data.class_name=cable gland"]
+    data = from_command_line(["--data=anomalib_clip3dad.data.Folder3DXYZ", *arguments])
+    assert isinstance(data, Folder3DXYZ)
+    assert (data.k_shot, data.seed, data.category) == (2, 3, "cable gland")
