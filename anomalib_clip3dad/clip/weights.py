@@ -29,7 +29,7 @@ _SMALL = Path(__file__).parent / "small"
 _RANDOM_SEED = 0
 
 
-def load_clip(clip_model: str, pretrained: str | Path | None) -> Any:
+def load_clip(clip_model: str, pretrained: str | Path | None, image_size: int | None = None) -> Any:
     """Build an open_clip model and load its weights.
 
     CLIP3D-AD, section 4.1.3: ViT-B-16-plus-240 with weights learned on LAION-400M. The paper does not name the epoch;
@@ -40,12 +40,15 @@ def load_clip(clip_model: str, pretrained: str | Path | None) -> Any:
         pretrained: a tag that open_clip knows for it (downloaded once to open_clip's cache), "small" for the weights of
             ViT-Ti6-16-240 that come with this package, the path of a local file (.safetensors, or .pt / .bin with a
             state dict), or None for random weights, drawn with a fixed seed.
+        image_size: height and width of the images that it is to read; the embeddings of the positions are interpolated.
+            None takes those it was trained on.
 
     Returns:
         The model in evaluation mode, on the CPU, float32.
 
     Raises:
-        ValueError: If the name is unknown, the weights belong to another architecture, or "small" is damaged.
+        ValueError: If the name is unknown, the weights belong to another architecture, "small" is damaged, or the
+            image size is no multiple of the patch size.
         FileNotFoundError: If the weights are neither a known tag nor a file, or "small" is not installed.
         ConnectionError: If the tag's weights cannot be downloaded.
     """
@@ -55,10 +58,10 @@ def load_clip(clip_model: str, pretrained: str | Path | None) -> Any:
             "pretrained=None: %s runs with RANDOM weights; its scores mean nothing. Give a tag or a weights file.",
             clip_model,
         )
-        return _build(clip_model)
+        return _build(clip_model, image_size)
     source = _find_weights(clip_model, str(pretrained))  # before building, which takes seconds
     logger.info("Loading %s from %s", clip_model, source)
-    model = _build(clip_model)
+    model = _build(clip_model, image_size)
     _load(model, _read_state_dict(source), source, clip_model)
     # Some tags were trained with other means than CLIP's. A bare file cannot say so (open_clip #1068) and gets CLIP's.
     config = open_clip.get_pretrained_cfg(clip_model, str(pretrained))
@@ -89,9 +92,14 @@ def _check_name(clip_model: str) -> None:
         raise InputError(msg)
 
 
-def _build(clip_model: str) -> Any:
+def _build(clip_model: str, image_size: int | None) -> Any:
+    if image_size is not None:
+        patch = open_clip.get_model_config(clip_model)["vision_cfg"].get("patch_size", 1)
+        if image_size < 1 or image_size % patch:
+            msg = f"image_size={image_size}: {clip_model} reads patches of {patch} pixels; give a multiple of {patch}"
+            raise InputError(msg)
     with drawing_from(_RANDOM_SEED):
-        return open_clip.create_model(clip_model).eval()
+        return open_clip.create_model(clip_model, force_image_size=image_size).eval()
 
 
 def _find_weights(clip_model: str, pretrained: str) -> Path:

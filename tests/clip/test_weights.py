@@ -46,6 +46,31 @@ def test_random_weights_are_always_the_same_and_say_so(tiny_clip: str, caplog: p
     assert "RANDOM" in caplog.text
 
 
+def test_another_image_size_interpolates_the_positions(
+    tiny_clip: str, other_weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """3 x 3 places become 6 x 6; where the old and new grids' corners meet, and on a plane, nothing is made up."""
+    ramp = torch.arange(3.0)
+    places = other_weights["visual.positional_embedding"]
+    places[1:] = (ramp[:, None] + 10 * ramp).reshape(9, 1).expand(9, places.shape[1])
+    save_file(other_weights, tmp_path / "a.safetensors")
+    model = load_clip(tiny_clip, str(tmp_path / "a.safetensors"), image_size=96)
+    assert model.visual.image_size == (96, 96)
+    found = model.visual.positional_embedding
+    assert found.shape[0] == 37
+    assert torch.equal(found[0], places[0])  # [CLS]
+    inner = found[1:, 0].reshape(6, 6)[1:-1, 1:-1]
+    steps = torch.arange(1, 5) * 0.5 - 0.25  # centres of the new places in steps of the old ones
+    torch.testing.assert_close(inner, steps[:, None] + 10 * steps, atol=1.0, rtol=0)  # bicubic bends towards the rim
+    assert (inner.diff(dim=0) > 0).all()
+    assert (inner.diff(dim=1) > 0).all()
+
+
+def test_an_image_size_between_patches_is_refused(tiny_clip: str) -> None:
+    with pytest.raises(ValueError, match="image_size=50: ViT-test-tiny reads patches of 16 pixels; give a multiple"):
+        load_clip(tiny_clip, None, image_size=50)
+
+
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pt", "a.bin", "training.pt", "parallel.pt"])
 def test_local_files(tiny_clip: str, other_weights: dict[str, torch.Tensor], tmp_path: Path, name: str) -> None:
     file = tmp_path / name

@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import open_clip
 import torch
@@ -54,6 +54,8 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
             weights file, or None for random weights, whose scores mean nothing.
         class_name: what the part is called in the prompts; None takes the data module's category.
         prompts: a prompt set's name (`anomalib_clip3dad.clip.PROMPT_SETS`) or a list of templates (section 4.5).
+        image_size: height and width of what CLIP reads, and of picture, cloud, mask, views and map with it; a multiple
+            of the patch size; None takes what CLIP was trained on.
         layers: blocks of the vision tower whose patch tokens are decoded, from 1 (L, Table 6); None takes those at
             half, three quarters and the whole depth, which are the paper's 6, 9, 12 of 12.
         views: numbers of the rendered views, from 1 to 27 (Table 7); an empty list for none (Table 5).
@@ -71,7 +73,9 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map.
     """
 
-    must_agree = ("clip_model", "layers", "views", "shaded_views", "align_views", "adapter_ratio", "decoder_depth")
+    must_agree: ClassVar[tuple[str, ...]] = tuple(
+        "clip_model image_size layers views shaded_views align_views adapter_ratio decoder_depth".split()
+    )
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         pretrained: str | None = "laion400m_e32",
         class_name: str | None = None,
         prompts: str | list[str] = "cpe",
+        image_size: int | None = None,
         layers: Sequence[int] | None = None,
         views: Sequence[int] = DEFAULT_VIEWS,
         shaded_views: bool = False,
@@ -95,7 +100,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         prompt_ensemble(prompts)  # wrong names and numbers should not wait for seconds of loading
         if views:
             view_rotations(views)
-        clip = load_clip(clip_model, pretrained)
+        clip = load_clip(clip_model, pretrained, image_size)
         tower = VisionTower(clip.visual, layers and sorted(set(layers)), with_last=bool(views))
         if layers is None:  # what super().__init__() notes for the checkpoint
             layers = tower.layers[: len(tower.layers) - bool(views)]
@@ -135,7 +140,7 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
             ValueError: If another size than CLIP's is asked.
         """
         if image_size not in {None, self._image_size}:
-            msg = f"image_size={image_size}: this CLIP reads {self._image_size}; other sizes need another clip_model"
+            msg = f"image_size={image_size}: this CLIP reads {self._image_size}; give the model its image_size"
             raise InputError(msg)
         return PreProcessor(Resize(self._image_size, interpolation=InterpolationMode.BICUBIC, antialias=True))
 

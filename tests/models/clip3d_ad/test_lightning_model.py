@@ -425,10 +425,18 @@ def test_other_image_sizes_than_clips_are_refused(tiny_clip: str) -> None:
         make(tiny_clip).configure_pre_processor((64, 64))
 
 
+def test_image_size_sets_picture_views_and_map(tiny_clip: str) -> None:
+    model = make(tiny_clip, image_size=64, post_processor=False)
+    batch = engine().predict(model, loader(anomalous=True))[0]
+    assert batch.image.shape[-2:] == batch.depth_map.shape[-2:] == batch.anomaly_map.shape[-2:] == (64, 64)
+    assert model.renderer.size == 64
+
+
 @pytest.mark.parametrize(
     "other",
     [
         {"layers": [2, 3]},
+        {"image_size": 64},
         {"views": [14, 27]},
         {"align_views": False},
         {"shaded_views": True},
