@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import open_clip
 import torch
@@ -73,8 +73,15 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map.
     """
 
-    must_agree: ClassVar[tuple[str, ...]] = tuple(
-        "clip_model image_size layers views shaded_views align_views adapter_ratio decoder_depth".split()
+    must_agree = (
+        "clip_model",
+        "image_size",
+        "layers",
+        "views",
+        "shaded_views",
+        "align_views",
+        "adapter_ratio",
+        "decoder_depth",
     )
 
     def __init__(
