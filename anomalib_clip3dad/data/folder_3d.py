@@ -9,6 +9,7 @@ import pandas as pd
 from anomalib.data import AnomalibDataset
 from anomalib.data.utils import LabelName, TestSplitMode, ValSplitMode
 from pandas import DataFrame
+from torch.utils.data import DataLoader
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.folder_3d_dataset import list_folder
@@ -31,6 +32,7 @@ class Folder3DXYZ(FewShotDataModule):
         normal_test_dir: Good samples to test on.
         mask_dir: Masks of the faulty samples, of the same names (above 0 = defect); `None` looks for `gt` and `mask` in
             `abnormal_dir`. Without masks there are no pixel metrics.
+        predict_dir: New samples for `anomalib predict`; `None` takes those of the test.
         intrinsics: JSON of the camera (`read_intrinsics`), which depth maps and loose points need; `None` looks for
             intrinsics.json in `normal_dir` and the folder above it.
         class_name: What the prompts call the part; names the folder of the results, too.
@@ -50,6 +52,7 @@ class Folder3DXYZ(FewShotDataModule):
         abnormal_dir: Path | str | None = None,
         normal_test_dir: Path | str | None = None,
         mask_dir: Path | str | None = None,
+        predict_dir: Path | str | None = None,
         intrinsics: Path | str | None = None,
         class_name: str = "object",
         *,
@@ -69,8 +72,9 @@ class Folder3DXYZ(FewShotDataModule):
             msg = "test_split_mode=from_dir needs abnormal_dir or normal_test_dir; give one, or use synthetic or none"
             raise InputError(msg)
         self.normal_dir = Path(normal_dir)
-        self.abnormal_dir, self.normal_test_dir, self.mask_dir, self.intrinsics = (
-            None if path is None else Path(path) for path in (abnormal_dir, normal_test_dir, mask_dir, intrinsics)
+        given = (abnormal_dir, normal_test_dir, mask_dir, predict_dir, intrinsics)
+        self.abnormal_dir, self.normal_test_dir, self.mask_dir, self.predict_dir, self.intrinsics = (
+            None if path is None else Path(path) for path in given
         )
         self.category = class_name
 
@@ -97,6 +101,23 @@ class Folder3DXYZ(FewShotDataModule):
         self.test_data = self._dataset(pd.concat(tested, ignore_index=True) if tested else DataFrame(columns=COLUMNS))
 
     def _dataset(self, samples: DataFrame) -> AnomalibDataset:
-        faulty = samples[samples.label_index == int(LabelName.ABNORMAL)]
-        samples.attrs["task"] = "classification" if (faulty.mask_path == "").any() else "segmentation"
+        unmasked = samples[samples.label_index != int(LabelName.NORMAL)].mask_path == ""
+        samples.attrs["task"] = "classification" if unmasked.any() else "segmentation"
         return OrganisedDataset(samples, self.camera)
+
+    def predict_dataloader(self) -> DataLoader:
+        """Make the loader of the samples to predict: those of `predict_dir`, else those of the test."""
+        if self.predict_dir is None:
+            return super().predict_dataloader()
+        dataset = self._dataset(list_folder(self.predict_dir, LabelName.UNKNOWN))
+        pre_processor = getattr(getattr(self.trainer, "model", None), "pre_processor", None)
+        if transform := getattr(pre_processor, "transform", None):  # resized as the other splits are (anomalib 2.7.0)
+            self._update_subset_augmentations(dataset, self.test_augmentations, transform)
+        else:
+            dataset.augmentations = self.test_augmentations
+        return DataLoader(
+            dataset=dataset,  # all by name, or Lightning 2.6 cannot make it anew
+            batch_size=self.eval_batch_size,
+            num_workers=self.num_workers,
+            collate_fn=dataset.collate_fn,
+        )

@@ -55,11 +55,11 @@ def pair_files(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def list_folder(folder: Path, label: LabelName, masks: Path | None = None) -> DataFrame:
-    """List the samples of one folder, all good or all faulty.
+    """List the samples of one folder, which all have the same label.
 
     Args:
         folder: See `pair_files`.
-        label: Of all samples.
+        label: Of all samples; `LabelName.UNKNOWN` for those to predict.
         masks: Folder of the masks of faulty samples, of the same stems; `None` looks for `gt` and `mask` in `folder`.
 
     Returns:
@@ -69,7 +69,7 @@ def list_folder(folder: Path, label: LabelName, masks: Path | None = None) -> Da
         FileNotFoundError: See `pair_files`; or a mask is missing.
         ValueError: See `pair_files`.
     """
-    name = "good" if label is LabelName.NORMAL else "faulty"
+    name = {LabelName.NORMAL: "good", LabelName.ABNORMAL: "faulty", LabelName.UNKNOWN: "unknown"}[label]
     found = _mask_folder(folder, masks) if label is LabelName.ABNORMAL else None
     rows = [
         (str(folder), "", name, str(image), str(scan), _mask(found, image) if found else "", int(label))

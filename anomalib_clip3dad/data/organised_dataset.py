@@ -64,7 +64,8 @@ class OrganisedDataset(AnomalibDepthDataset):
 
         Returns:
             `image` (3, H, W) RGB in [0, 1]; `depth_map` (3, H, W) float32 XYZ in metres, camera frame, (0, 0, 0) = not
-            measured; `gt_mask` (H, W) bool, or None without masks; `gt_label` bool; the paths of the three files.
+            measured; `gt_mask` (H, W) bool, or None without masks; `gt_label` bool, or None if nobody knows; the paths
+            of the three files.
         """
         row = self.samples.iloc[index]
         image, xyz, mask = self.read(row)
@@ -77,7 +78,7 @@ class OrganisedDataset(AnomalibDepthDataset):
             image=image,
             depth_map=xyz.as_subclass(torch.Tensor),
             gt_mask=mask,
-            gt_label=torch.tensor(int(row.label_index)),
+            gt_label=None if row.label_index == LabelName.UNKNOWN else torch.tensor(int(row.label_index)),
             image_path=row.image_path,
             depth_path=row.depth_path,
             mask_path=row.mask_path,

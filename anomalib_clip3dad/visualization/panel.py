@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panels: image, depth, mask and heat map side by side."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class DepthVisualizer(ImageVisualizer):
         Returns:
             The panel, None if there is nothing to draw.
         """
+        if item.image_path and not Path(item.image_path).is_file():  # a synthetic anomaly: on no disk
+            item = replace(item, image_path=None)
         drawn = visualize_image_item(
             item,  # type: ignore[arg-type]  # it draws whatever has these fields (anomalib 2.7.0)
             self.fields,

@@ -104,6 +104,15 @@ def test_good_test_parts_are_taken_beyond_the_shots(good: Path, faulty: Path) ->
     assert not {Path(path).name for path in tested} & {*names(data.train_data), *names(data.val_data)}
 
 
+def test_new_parts_to_predict_have_no_truth(good: Path, tmp_path: Path) -> None:
+    write_parts(tmp_path / "new", 3, first_seed=40)
+    data = ready(good, predict_dir=tmp_path / "new", eval_batch_size=2)
+    batches = list(data.predict_dataloader())
+    assert [Path(path).name for batch in batches for path in batch.image_path] == ["000.png", "001.png", "002.png"]
+    assert all(batch.gt_label is None and batch.gt_mask is None for batch in batches)
+    assert len(list(ready(good).predict_dataloader())) == 1  # without new ones, those of the test
+
+
 @pytest.mark.parametrize("where", ["inside", "above", "named"])
 def test_depth_with_a_camera(tmp_path: Path, where: str) -> None:
     """A depth map in tenths of millimetres gives the cloud that was measured."""

@@ -47,6 +47,18 @@ def test_panel_puts_the_depth_second(tmp_path: Path) -> None:
     assert (tile == expected).mean() > 0.95
 
 
+def test_what_is_on_no_disk_is_drawn_from_the_batch(tmp_path: Path) -> None:
+    """A synthetic anomaly has a name, but no file."""
+    _, xyz = bumpy_part(60, 80)
+    image = torch.tensor([0.0, 1.0, 0.0])[:, None, None].expand(3, 60, 80).clone()
+    item = DepthItem(
+        image=image, depth_map=xyz, anomaly_map=torch.rand(60, 80), image_path=str(tmp_path / "synthetic/000.png")
+    )
+    panel = DepthVisualizer(text_config={"enable": False}).panel(item)
+    assert panel is not None
+    assert np.asarray(panel)[128, 128].tolist() == [0, 255, 0]
+
+
 def test_one_picture_for_each_sample_of_each_kind(tmp_path: Path) -> None:
     batch = depth_batch(3)
     batch.image_path = [str(tmp_path / f"mvtec/tire/test/{kind}/rgb/000.png") for kind in ("good", "hole", "cut")]

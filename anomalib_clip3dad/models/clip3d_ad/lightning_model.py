@@ -30,7 +30,7 @@ from anomalib_clip3dad.geometry import (
     view_rotations,
 )
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
-from anomalib_clip3dad.visualization import DepthVisualizer
+from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 
 from .features import FeatureStore, FrozenFeatures, join
 from .loss import bidirectional_contrastive_loss, segmentation_loss
@@ -70,7 +70,8 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         pre_processor: see `AnomalibModule`; the default only resizes, CLIP's mean and deviation are in the model.
         post_processor: see `AnomalibModule`.
         evaluator: see `AnomalibModule`; the default: image AUROC and AUPR, pixel AUROC and AUPRO, all on raw scores.
-        visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map.
+        visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map. Unless it is False,
+            predictions leave `ResultFiles`, too.
     """
 
     must_agree = (
@@ -184,7 +185,8 @@ class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anoma
         metrics: Iterable[Any] = self.evaluator.test_metrics if isinstance(self.evaluator, Evaluator) else []
         needs_labels = any({"pred_label", "pred_mask"} & set(metric.fields) for metric in metrics)
         behind = [self.post_processor, self.evaluator] if needs_labels else [self.evaluator, self.post_processor]
-        order = [one(AnomalySynthesis), self.pre_processor, *rendering, *behind, self.visualizer]
+        files = [self.visualizer, one(ResultFiles)] if self.visualizer else []
+        order = [one(AnomalySynthesis), self.pre_processor, *rendering, *behind, *files]
         return [callback for callback in order if isinstance(callback, Callback)]
 
     # ------------------------------------------------------------------ steps

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import DepthBatch
+from PIL import Image
+
+from anomalib_clip3dad.visualization import ResultFiles
+
+
+def batch(first: int) -> DepthBatch:
+    return DepthBatch(
+        image=torch.rand(2, 3, 8, 8),
+        pred_score=torch.tensor([0.25, 0.75]),
+        pred_label=torch.tensor([False, True]),
+        pred_mask=torch.stack([torch.zeros(8, 8, dtype=torch.bool), torch.eye(8, dtype=torch.bool)]),
+        image_path=[f"parts/new/rgb/{first + i:03d}.jpg" for i in range(2)],
+    )
+
+
+def predict(folder: Path, has_threshold: bool, batches: int = 2) -> list[dict[str, str]]:
+    files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=folder)
+    model = SimpleNamespace(has_threshold=has_threshold)
+    files.on_predict_start(trainer, model)
+    for index in range(batches):
+        files.on_predict_batch_end(trainer, model, None, batch(2 * index), index)
+    with (folder / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_and_a_mask_for_each_sample(tmp_path: Path) -> None:
+    rows = predict(tmp_path / "new", has_threshold=True)
+    assert [row["file"] for row in rows] == [f"parts/new/rgb/00{i}.jpg" for i in range(4)]
+    assert [float(row["score"]) for row in rows] == [0.25, 0.75] * 2
+    assert [row["label"] for row in rows] == ["good", "faulty"] * 2
+    masks = sorted((tmp_path / "new/masks").rglob("*.png"))
+    assert [mask.name for mask in masks] == ["000.png", "001.png", "002.png", "003.png"]
+    assert not np.asarray(Image.open(masks[0])).any()
+    assert (np.asarray(Image.open(masks[1]))[..., 0] == 255 * np.eye(8)).all()
+
+
+def test_without_a_threshold_there_is_no_verdict(tmp_path: Path) -> None:
+    rows = predict(tmp_path, has_threshold=False)
+    assert {row["label"] for row in rows} == {""}
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_what_was_predicted_so_far_is_on_disk(tmp_path: Path, batches: int) -> None:
+    predict(tmp_path, has_threshold=True)  # an older table goes
+    assert len(predict(tmp_path, has_threshold=True, batches=batches)) == 2 * batches
