@@ -6,31 +6,26 @@ python examples/minimal.py CHECKPOINT IMAGE.png XYZ.tiff HEAT_MAP.png
 
 import sys
 
-import torch
 from anomalib.visualization.image.functional import overlay_image, visualize_anomaly_map, visualize_image
 
-from anomalib_clip3dad.data import read_sample
 from anomalib_clip3dad.models import Clip3dAd
 
 
-def main(checkpoint: str, image_path: str, xyz_path: str, heat_map_path: str) -> None:
+def main(checkpoint: str, image: str, xyz: str, heat_map: str) -> None:
     """Score one part and draw where it looks faulty."""
-    model = Clip3dAd.load_from_checkpoint(checkpoint, map_location="cpu").eval()
+    model = Clip3dAd.load_from_checkpoint(checkpoint, map_location="cpu")
+    result = model.predict(image, xyz)  # files, arrays or tensors
 
-    # RGB (3, H, W) in [0, 1]; XYZ (3, H, W) in metres, camera frame, (0, 0, 0) = not measured
-    image, xyz = read_sample(image_path, xyz_path)
-    with torch.inference_mode():
-        result = model(image[None], xyz[None])
+    # normalised by the threshold that training set: 0.5 is the threshold
+    verdict = "no verdict: training had no validation parts to set a threshold"
+    if result.pred_label is not None:
+        verdict = "faulty" if result.pred_label.item() else "good"
+    print(f"{image}: score {result.pred_score.item():.3f}, {verdict}")
 
-    # normalised by the threshold that training set from good parts: 0.5 is the threshold
-    verdict = "faulty" if result.pred_label.item() else "good"
-    verdict = verdict if model.has_threshold else "no verdict: training had no validation parts to set a threshold"
-    print(f"{image_path}: score {result.pred_score.item():.3f}, {verdict}")
-
-    picture = visualize_image(image)
+    picture = visualize_image(result.image[0])
     heat = visualize_anomaly_map(result.anomaly_map[0]).resize(picture.size)
-    overlay_image(picture, heat, alpha=0.5).convert("RGB").save(heat_map_path)
-    print(f"heat map: {heat_map_path}")
+    overlay_image(picture, heat, alpha=0.5).convert("RGB").save(heat_map)
+    print(f"heat map: {heat_map}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomalib.data.utils import read_image, read_mask
+from anomalib.data.utils import read_image as read_rgb
+from anomalib.data.utils import read_mask
 from einops import rearrange
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
@@ -50,29 +51,49 @@ def read_organised(
         >>> xyz.shape, xyz[:, 0, 0].tolist(), xyz[:, 0, 1].tolist()
         (torch.Size([3, 2, 4]), [0.5, 0.5, 0.5], [0.0, 0.0, 0.0])
     """
-    points = _to_xyz(path, _read(path, load_scan, "3D file"), camera, size)
+    return as_organised(path, _read(path, load_scan, "3D file"), camera, size)
+
+
+def as_organised(
+    name: str | Path, scan: np.ndarray, camera: Intrinsics | None = None, size: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """Check what a scan holds, and bring it into the one form that all else works with.
+
+    Args:
+        name: Of the scan, for the error messages.
+        scan: Organised XYZ (H, W, 3), or with a camera depth (H, W) or points (N, 3), see `read_organised`.
+        camera: See `read_organised`.
+        size: See `read_organised`.
+
+    Returns:
+        (3, H, W) float32, XYZ in metres, camera frame, (0, 0, 0) = not measured.
+
+    Raises:
+        ValueError: See `read_organised`.
+    """
+    points = _to_xyz(name, scan, camera, size)
     # float64 values beyond float32 become infinite here, and big-endian files native, as torch needs them
     with np.errstate(over="ignore"):
         points = np.ascontiguousarray(points, dtype=np.float32)
     points = np.where(np.isfinite(points).all(axis=-1, keepdims=True), points, np.float32(0))
     if not points.any():
-        msg = f"{path}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
+        msg = f"{name}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
         raise InputError(msg)
     distance = float(np.median(points[..., 2][points.any(axis=-1)]))
     if distance > _FARTHEST:
         remedy = "set depth_scale and unit of the intrinsics" if camera else "XYZ must be metres: millimetres / 1000"
-        msg = f"{path}: half of the points are over {distance:.0f} m away; {remedy}"
+        msg = f"{name}: half of the points are over {distance:.0f} m away; {remedy}"
         raise InputError(msg)
     return torch.from_numpy(rearrange(points, "h w c -> c h w").copy())
 
 
-def _to_xyz(path: str | Path, scan: np.ndarray, camera: Intrinsics | None, size: tuple[int, int] | None) -> np.ndarray:
+def _to_xyz(name: str | Path, scan: np.ndarray, camera: Intrinsics | None, size: tuple[int, int] | None) -> np.ndarray:
     """Organised XYZ (H, W, 3) in metres, or an error that says what the file holds instead."""
     if camera is None:
-        _check_layout(path, scan)
+        _check_layout(name, scan)
         return scan
     if not np.issubdtype(scan.dtype, np.number):
-        msg = f"{path}: found {scan.dtype}; a 3D file holds numbers: export it again"
+        msg = f"{name}: found {scan.dtype}; a 3D file holds numbers: export it again"
         raise InputError(msg)
     if scan.ndim == 2 and scan.shape[1] == 3 and size and scan.shape != size:
         return organise(scan, camera, size)
@@ -80,8 +101,24 @@ def _to_xyz(path: str | Path, scan: np.ndarray, camera: Intrinsics | None, size:
     if flat.ndim == 2:
         return unproject(flat, camera)
     scan = scan * np.float64(camera.metres)  # whole numbers of millimetres, too
-    _check_layout(path, scan)
+    _check_layout(name, scan)
     return scan
+
+
+def read_image(path: str | Path) -> torch.Tensor:
+    """Read a picture of any mode PIL reads.
+
+    Args:
+        path: Of the picture.
+
+    Returns:
+        (3, H, W) float32 RGB in [0, 1].
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    return _read(path, _image_as_tensor, "image")
 
 
 def read_sample(
@@ -102,9 +139,8 @@ def read_sample(
         FileNotFoundError: If a file is missing.
         ValueError: If a file cannot be read, or their heights and widths differ.
     """
-    image = _read(image_path, _image_as_tensor, "image")
-    height, width = image.shape[-2:]
-    xyz = read_organised(depth_path, camera, (height, width))
+    image = read_image(image_path)
+    xyz = read_organised(depth_path, camera, (image.shape[1], image.shape[2]))
     _check_same_size(image_path, image, depth_path, xyz)
     return image, xyz
 
@@ -130,7 +166,7 @@ def read_truth(mask_path: str | Path, image_path: str | Path, image: torch.Tenso
 
 
 def _image_as_tensor(path: str | Path) -> torch.Tensor:
-    return torch.as_tensor(read_image(path, as_tensor=True)).as_subclass(torch.Tensor)
+    return torch.as_tensor(read_rgb(path, as_tensor=True)).as_subclass(torch.Tensor)
 
 
 def _mask_as_tensor(path: str | Path) -> torch.Tensor:

@@ -30,6 +30,7 @@ from anomalib_clip3dad.geometry import (
     view_rotations,
 )
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
+from anomalib_clip3dad.models.prediction import PredictionMixin
 from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 
 from .features import FeatureStore, FrozenFeatures, join
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 CallbackT = TypeVar("CallbackT", bound=Callback)
 
 
-class Clip3dAd(FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
+class Clip3dAd(PredictionMixin, FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
     """CLIP3D-AD: few-shot 3D anomaly detection with CLIP and multi-view images.
 
     Zuo et al., "CLIP3D-AD: Extending CLIP for 3D Few-Shot Anomaly Detection with Multi-View Images Generation",
