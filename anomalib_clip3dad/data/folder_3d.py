@@ -13,11 +13,9 @@ from torch.utils.data import DataLoader
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.folder_3d_dataset import list_folder
-from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
+from anomalib_clip3dad.data.intrinsics import Intrinsics, find_intrinsics, read_intrinsics
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.errors import InputError
-
-_INTRINSICS = "intrinsics.json"
 
 
 class Folder3DXYZ(FewShotDataModule):
@@ -86,8 +84,7 @@ class Folder3DXYZ(FewShotDataModule):
     @property
     def camera(self) -> Intrinsics | None:
         """The camera of all samples, if a file tells."""
-        nearby = (self.normal_dir / _INTRINSICS, self.normal_dir.absolute().parent / _INTRINSICS)
-        file = self.intrinsics or next((path for path in nearby if path.is_file()), None)
+        file = self.intrinsics or find_intrinsics(self.normal_dir)
         return read_intrinsics(file) if file else None
 
     def _setup(self, _stage: str | None = None) -> None:

@@ -2,7 +2,6 @@
 
 """Folders of one's own as a table of samples: pictures and 3D files that share their names."""
 
-from collections import Counter
 from pathlib import Path
 
 from anomalib.data.utils import LabelName
@@ -34,24 +33,83 @@ def pair_files(folder: Path) -> list[tuple[Path, Path]]:
         FileNotFoundError: If there is no such folder, no picture in it, or a picture has no 3D file.
         ValueError: If a stem stands for more than one picture or 3D file.
     """
+    images, scans = list_files(folder)
+    pairs, faults = pairs_and_faults(folder, images, scans)
+    if faults:
+        more = f" ({len(faults) - 1} more: clip3dad check {folder} lists them)" if len(faults) > 1 else ""
+        msg = f"{faults[0]}{more}"
+        raise type(faults[0])(msg)
+    return pairs
+
+
+def list_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Find the pictures and the 3D files of a folder.
+
+    Args:
+        folder: See `pair_files`.
+
+    Returns:
+        Both sorted by name.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If there is more than one folder of 3D files.
+    """
     if not folder.is_dir():
         msg = f"{folder}: no such folder; give the folder that holds the samples"
         raise MissingFileError(msg)
-    images, scans = _listed(*_places(folder))
+    images, scans = _places(folder)
+    beside = {".png"} if images == scans else set()  # of two .png nobody knows which is the depth
+    return _visible(images, set(IMAGE_SUFFIXES)), _visible(scans, set(SCAN_SUFFIXES) - beside)
+
+
+def pairs_and_faults(
+    folder: Path, images: list[Path], scans: list[Path]
+) -> tuple[list[tuple[Path, Path]], list[InputError]]:
+    """Pair pictures and 3D files by their stems.
+
+    Args:
+        folder: They are from, for the messages.
+        images: Pictures.
+        scans: 3D files.
+
+    Returns:
+        The pairs, sorted by name, and for everything that has no partner or several an error that says what to do.
+    """
     if not images:
         msg = f"{folder}: no picture found ({', '.join(IMAGE_SUFFIXES)}); put pictures and 3D files of the same names "
         msg += f"there, or pictures into {IMAGE_FOLDER} and 3D files into {', '.join(SCAN_FOLDERS[:-1])} or "
-        msg += SCAN_FOLDERS[-1]
-        raise MissingFileError(msg)
-    _check_unique(folder, images)
-    _check_unique(folder, scans)
-    by_stem = {scan.stem: scan for scan in scans}
-    lonely = [image for image in images if image.stem not in by_stem]
-    if lonely:
-        msg = f"{lonely[0]}: no 3D file of that name ({len(lonely)} of {len(images)} pictures have none); add "
-        msg += f"{lonely[0].stem}{{{','.join(SCAN_SUFFIXES)}}} or remove the picture"
-        raise MissingFileError(msg)
-    return [(image, by_stem[image.stem]) for image in images]
+        return [], [MissingFileError(msg + SCAN_FOLDERS[-1])]
+    pictures, clouds = _by_stem(images), _by_stem(scans)
+    faults: list[InputError] = []
+    pairs = []
+    for stem in sorted({*pictures, *clouds}):
+        ours, theirs = pictures.get(stem, []), clouds.get(stem, [])
+        if len(ours) > 1 or len(theirs) > 1:
+            names = ", ".join(path.name for path in (*ours, *theirs))
+            msg = f"{folder}: {names} share a name; keep one picture and one 3D file of each name"
+            faults.append(InputError(msg))
+        elif not theirs:
+            wanted = f"{stem}{{{','.join(SCAN_SUFFIXES)}}}"
+            msg = f"{ours[0]}: no 3D file of that name; add {wanted} or remove the picture"
+            faults.append(MissingFileError(msg))
+        elif not ours:
+            msg = f"{theirs[0]}: no picture of that name; add it or remove the 3D file"
+            faults.append(MissingFileError(msg))
+        else:
+            pairs.append((ours[0], theirs[0]))
+    return pairs, faults
+
+
+def _by_stem(files: list[Path]) -> dict[str, list[Path]]:
+    grouped: dict[str, list[Path]] = {}
+    for file in files:
+        grouped.setdefault(file.stem, []).append(file)
+    return grouped
+
+
+def _visible(place: Path, suffixes: set[str]) -> list[Path]:
+    return sorted(p for p in place.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
 
 
 def list_folder(folder: Path, label: LabelName, masks: Path | None = None) -> DataFrame:
@@ -87,24 +145,6 @@ def _places(folder: Path) -> tuple[Path, Path]:
     if not (folder / IMAGE_FOLDER).is_dir():
         return folder, folder
     return folder / IMAGE_FOLDER, scans[0] if scans else folder
-
-
-def _listed(images: Path, scans: Path) -> tuple[list[Path], list[Path]]:
-    """Pictures and 3D files, sorted; hidden files are none."""
-    kinds = []
-    for place, suffixes in ((images, IMAGE_SUFFIXES), (scans, SCAN_SUFFIXES)):
-        allowed = set(suffixes) - ({".png"} if images == scans and suffixes is SCAN_SUFFIXES else set())
-        visible = (path for path in place.iterdir() if not path.name.startswith("."))
-        kinds.append(sorted(path for path in visible if path.suffix.lower() in allowed))
-    return kinds[0], kinds[1]
-
-
-def _check_unique(folder: Path, files: list[Path]) -> None:
-    (stem, count), *_ = Counter(file.stem for file in files).most_common(1) or [("", 0)]
-    if count > 1:
-        names = ", ".join(file.name for file in files if file.stem == stem)
-        msg = f"{folder}: {names} share a name; keep one picture and one 3D file of each name"
-        raise InputError(msg)
 
 
 def _mask_folder(folder: Path, masks: Path | None) -> Path | None:

@@ -10,6 +10,9 @@ import numpy as np
 
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
+FILE_NAME = "intrinsics.json"
+"""What the file of a camera is called where nobody names it."""
+
 _UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}
 _NEEDED = ("fx", "fy", "cx", "cy")
 _KEYS = (*_NEEDED, "depth_scale", "unit")
@@ -77,6 +80,12 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
     _check(path, found)
     values: dict[str, Any] = {key: value if key == "unit" else float(value) for key, value in found.items()}
     return Intrinsics(**values)
+
+
+def find_intrinsics(folder: Path) -> Path | None:
+    """Find the file of the camera that belongs to a folder: intrinsics.json in it or in the one above."""
+    places = (folder, folder.absolute().parent)
+    return next((place / FILE_NAME for place in places if (place / FILE_NAME).is_file()), None)
 
 
 def _check(path: str | Path, found: dict[str, Any]) -> None:

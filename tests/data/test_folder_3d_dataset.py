@@ -69,24 +69,34 @@ def test_a_missing_mask_is_named(good: Path) -> None:
 
 def test_a_picture_without_scan_is_named(good: Path) -> None:
     pair_files(good)[1][1].unlink()
-    with pytest.raises(FileNotFoundError, match=r"a b\.JPG: no 3D file of that name \(1 of 3 pictures have none\)"):
+    with pytest.raises(FileNotFoundError, match=r"a b\.JPG: no 3D file of that name; add a b\{\.tiff"):
         pair_files(good)
 
 
-@pytest.mark.parametrize("extra", ["000.npy", "000.png.npy"])
-def test_two_scans_of_one_name_are_named(good: Path, extra: str) -> None:
-    scans = pair_files(good)[0][1].parent
-    touch(scans, extra)
-    if extra == "000.png.npy":  # another stem
-        assert len(pair_files(good)) == 3
-        return
-    with pytest.raises(ValueError, match=r"000\.npy, 000\.tiff share a name"):
+def test_two_scans_of_one_name_are_named(good: Path) -> None:
+    touch(pair_files(good)[0][1].parent, "000.npy")
+    with pytest.raises(ValueError, match=r"000\.png, 000\.npy, 000\.tiff share a name"):
+        pair_files(good)
+
+
+def test_a_scan_without_picture_is_named(good: Path) -> None:
+    touch(pair_files(good)[0][1].parent, "000.png.npy")  # another stem than 000
+    with pytest.raises(FileNotFoundError, match=r"000\.png\.npy: no picture of that name"):
+        pair_files(good)
+
+
+def test_further_faults_are_counted(good: Path) -> None:
+    for _, scan in pair_files(good)[:2]:
+        scan.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"000\.png: no 3D file .* \(1 more: clip3dad check .*good lists them\)"
+    ):
         pair_files(good)
 
 
 def test_two_pictures_of_one_name_are_named(good: Path) -> None:
     touch(pair_files(good)[0][0].parent, "000.jpg")
-    with pytest.raises(ValueError, match=r"000\.jpg, 000\.png share a name"):
+    with pytest.raises(ValueError, match=r"000\.jpg, 000\.png, 000\.tiff share a name"):
         pair_files(good)
 
 
