@@ -2,6 +2,7 @@
 
 """What a sample is and where it comes from."""
 
+from anomalib_clip3dad.data.eyecandies import Eyecandies
 from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots
 from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
 from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
@@ -11,6 +12,7 @@ from anomalib_clip3dad.data.organised import read_organised, read_sample
 from anomalib_clip3dad.data.toy3d import Toy3D
 
 __all__ = [
+    "Eyecandies",
     "Folder3DXYZ",
     "Intrinsics",
     "KShotSampler",

@@ -39,6 +39,17 @@ class OrganisedDataset(AnomalibDepthDataset):
         self.samples = samples
         self.camera = camera
 
+    def read_files(self, row: Series) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read picture and cloud of one sample; what a data set with files of its own replaces.
+
+        Args:
+            row: Of `samples`.
+
+        Returns:
+            Image (3, H, W) RGB in [0, 1], and XYZ (3, H, W) float32 in metres, camera frame, (0, 0, 0) = not measured.
+        """
+        return read_sample(row.image_path, row.depth_path, self.camera)
+
     def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Read one sample as its files are.
 
@@ -49,7 +60,7 @@ class OrganisedDataset(AnomalibDepthDataset):
             Image (3, H, W) RGB in [0, 1], XYZ (3, H, W) float32 in metres, camera frame, (0, 0, 0) = not measured, and
             mask (H, W) uint8, 1 = defect, or None if the data set has no masks.
         """
-        image, xyz = read_sample(row.image_path, row.depth_path, self.camera)
+        image, xyz = self.read_files(row)
         if self.samples.attrs["task"] == "classification":
             return image, xyz, None
         if row.label_index == LabelName.NORMAL:

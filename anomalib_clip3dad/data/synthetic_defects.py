@@ -41,9 +41,7 @@ class SyntheticDefects(OrganisedDataset):
 
     def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Read a sample and put its anomaly on it; arguments and answer are those of `OrganisedDataset`."""
-        as_good = row.copy()
-        as_good["label_index"] = int(LabelName.NORMAL)
-        image, xyz, _ = self.good.read(as_good)
+        image, xyz = self.good.read_files(row)
         if row.label != _LABEL:
             return image, xyz, torch.zeros(image.shape[-2:], dtype=torch.uint8)
         foreground = foreground_mask(xyz[None])[0]

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Eyecandies [0]: rendered sweets, each under six lights, with depth.
+
+- [0] Bonfiglioli et al., The Eyecandies Dataset for Unsupervised Multimodal Anomaly Detection and Localization, ACCV
+  2022
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from anomalib.data.utils import LabelName, Split, ValSplitMode
+from pandas import DataFrame, Series
+
+from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
+from anomalib_clip3dad.data.intrinsics import Intrinsics
+from anomalib_clip3dad.data.organised import as_organised, read_image
+from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
+from anomalib_clip3dad.data.scans import load_scan
+from anomalib_clip3dad.errors import InputError, MissingFileError
+
+_DOWNLOAD = "https://eyecan-ai.github.io/eyecandies/download"
+_FOLDERS = {Split.TRAIN: "train", Split.VAL: "val", Split.TEST: "test_public"}
+
+# One camera made all pictures, of 512 x 512 pixels. The scenes are several metres large; conversions for methods made
+# for MVTec 3D-AD shrink them to a tenth, and so do we, to lengths that our 5 mm for a background plane are meant for.
+_CAMERA = Intrinsics(fx=711.11, fy=711.11, cx=256.0, cy=256.0, depth_scale=0.1)
+_CAMERA_SIZE = 512
+
+
+class Eyecandies(FewShotDataModule):
+    """Eyecandies with k-shot training; threshold from its own validation split, test on `test_public`.
+
+    Args:
+        root: Folder of the categories, ROOT/CATEGORY/{train,val,test_public}/data/NNN_*. Nothing is downloaded.
+        category: Folder of one category.
+        light: Which of the six pictures, 0 to 5; 4 is the one that conversions to MVTec 3D-AD's layout take.
+        val_split_mode: `from_dir` is the folder `val`; others as in `FewShotDataModule`.
+        **kwargs: Arguments of `FewShotDataModule`: k_shot, shot_seed, shots, batch sizes, augmentations, split modes.
+
+    Raises:
+        FileNotFoundError: If a folder or a file of a sample is missing.
+        ValueError: If there is no such light, or a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        root: Path | str = "./datasets/Eyecandies",
+        category: str = "CandyCane",
+        light: int = 4,
+        *,
+        val_split_mode: ValSplitMode | str = ValSplitMode.FROM_DIR,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(val_split_mode=val_split_mode, **kwargs)
+        if not 0 <= light <= 5:
+            msg = f"light={light}: pictures were made under the lights 0 to 5; give one of them"
+            raise InputError(msg)
+        self.root = Path(root)
+        self.category = category
+        self.light = light
+
+    @property
+    def folder(self) -> Path:
+        """Where the samples are: ROOT/CATEGORY."""
+        return self.root / self.category
+
+    def _setup(self, _stage: str | None = None) -> None:
+        self.train_data = self._split(Split.TRAIN)
+        self._keep_shots()
+        self.test_data = self._split(Split.TEST)
+        if self.val_split_mode == ValSplitMode.FROM_DIR:
+            self.val_data = self._split(Split.VAL)
+
+    def _split(self, split: Split) -> "EyecandiesDataset":
+        return EyecandiesDataset(list_eyecandies(self.folder, split, self.light))
+
+
+class EyecandiesDataset(OrganisedDataset):
+    """Reads depth maps whose range is in a file beside them."""
+
+    def read_files(self, row: Series) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read picture and depth of one sample.
+
+        Args:
+            row: Of `samples`.
+
+        Returns:
+            Image (3, H, W) RGB in [0, 1] and XYZ (3, H, W) float32, a tenth of the scene's metres.
+        """
+        image, depth = read_image(row.image_path), load_scan(row.depth_path)
+        info = Path(str(row.depth_path).replace("_depth.png", "_info_depth.yaml"))
+        try:
+            limits = yaml.safe_load(info.read_text(encoding="utf-8"))["normalization"]
+            low, high = float(limits["min"]), float(limits["max"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+            msg = f"{info}: no normalization with min and max, which say what depth {row.depth_path} means; unpack "
+            msg += "the category again"
+            raise InputError(msg) from None
+        metres = depth.astype(np.float64) / 65535 * (high - low) + low
+        smaller = depth.shape[1] / _CAMERA_SIZE
+        camera = _CAMERA._replace(**{name: getattr(_CAMERA, name) * smaller for name in ("fx", "fy", "cx", "cy")})
+        return image, as_organised(row.depth_path, metres, camera)
+
+
+def list_eyecandies(folder: Path, split: Split, light: int) -> DataFrame:
+    """List the samples of one split.
+
+    Args:
+        folder: ROOT/CATEGORY.
+        split: `train`, `val` or `test`.
+        light: 0 to 5.
+
+    Returns:
+        One row per sample with `COLUMNS`. A sample is faulty if anything is marked in its mask.
+
+    Raises:
+        FileNotFoundError: If the split's folder is missing or empty, or a file is.
+    """
+    where = folder / _FOLDERS[split] / "data"
+    depths = sorted(where.glob("*_depth.png"))
+    if not depths:
+        msg = f"{where}: no NNN_depth.png; get Eyecandies from {_DOWNLOAD} and unpack it so that it is there"
+        raise MissingFileError(msg)
+    samples = DataFrame([_row(folder, split, depth, light) for depth in depths], columns=COLUMNS)
+    samples.attrs["task"] = "segmentation"
+    return samples
+
+
+def _row(folder: Path, split: Split, depth: Path, light: int) -> tuple[str, str, str, str, str, str, int]:
+    stem = depth.name.removesuffix("_depth.png")
+    image, mask = depth.with_name(f"{stem}_image_{light}.png"), depth.with_name(f"{stem}_mask.png")
+    needed = [image] if split is Split.TRAIN else [image, mask]
+    for file in needed:
+        if not file.is_file():
+            msg = f"{file}: not there, though {depth.name} is; unpack the category again"
+            raise MissingFileError(msg)
+    faulty = split is Split.TEST and bool((read_image(mask) > 0).any())
+    label = LabelName.ABNORMAL if faulty else LabelName.NORMAL
+    kind = "faulty" if faulty else "good"
+    return str(folder), split.value, kind, str(image), str(depth), str(mask) if faulty else "", int(label)
