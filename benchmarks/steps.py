@@ -171,7 +171,7 @@ def main() -> None:
     add("--clip_model", default="ViT-Ti6-16-240")
     add("--pretrained", default="small")
     add("--layers", type=int, nargs="+", help="of the tower; default: the model's")
-    add("--variant", choices=VARIANTS, default="full")
+    add("--variant", choices=[name for name, variant in VARIANTS.items() if variant.colour], default="full")
     add("--categories", nargs="+", choices=CATEGORIES, default=["gear", "knob", "waffle"], metavar="CATEGORY")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--k_shot", type=int, default=4)

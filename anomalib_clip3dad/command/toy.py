@@ -2,13 +2,12 @@
 """Made-up parts to try everything on."""
 
 from pathlib import Path
-from typing import Any
 
 from anomalib_clip3dad.data.toy import CATEGORIES, write_toy3d
 from anomalib_clip3dad.errors import InputError
 
 
-def toy(folder: Path, category: str = "gear", good: int = 8, defects: int = 8, seed: int = 0) -> Any:
+def toy(folder: Path, category: str = "gear", good: int = 8, defects: int = 8, seed: int = 0) -> None:
     """Write made-up parts, good and faulty, in MVTec 3D-AD's layout.
 
     Args:

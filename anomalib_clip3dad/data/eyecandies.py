@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from anomalib.data.utils import LabelName, Split, ValSplitMode
+from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
 from pandas import DataFrame, Series
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.intrinsics import Intrinsics
-from anomalib_clip3dad.data.organised import as_organised, read_image
+from anomalib_clip3dad.data.organised import as_organised, check_same_size, read_image, read_scan
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
-from anomalib_clip3dad.data.scans import load_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
 _DOWNLOAD = "https://eyecan-ai.github.io/eyecandies/download"
@@ -39,7 +38,8 @@ class Eyecandies(FewShotDataModule):
         category: Folder of one category.
         light: Which of the six pictures, 0 to 5; 4 is the one that conversions to MVTec 3D-AD's layout take.
         val_split_mode: `from_dir` is the folder `val`; others as in `FewShotDataModule`.
-        **kwargs: Arguments of `FewShotDataModule`: k_shot, shot_seed, shots, batch sizes, augmentations, split modes.
+        **kwargs: Arguments of `FewShotDataModule`: k_shot, shot_seed, shots ("000_image_4"), batch sizes,
+            augmentations, split modes.
 
     Raises:
         FileNotFoundError: If a folder or a file of a sample is missing.
@@ -71,7 +71,10 @@ class Eyecandies(FewShotDataModule):
     def _setup(self, _stage: str | None = None) -> None:
         self.train_data = self._split(Split.TRAIN)
         self._keep_shots()
-        self.test_data = self._split(Split.TEST)
+        if self.test_split_mode == TestSplitMode.FROM_DIR or (self.folder / _FOLDERS[Split.TEST]).is_dir():
+            self.test_data = self._split(Split.TEST)
+        else:
+            self.test_data = self.train_data.subsample([])
         if self.val_split_mode == ValSplitMode.FROM_DIR:
             self.val_data = self._split(Split.VAL)
 
@@ -91,7 +94,7 @@ class EyecandiesDataset(OrganisedDataset):
         Returns:
             Image (3, H, W) RGB in [0, 1] and XYZ (3, H, W) float32, a tenth of the scene's metres.
         """
-        image, depth = read_image(row.image_path), load_scan(row.depth_path)
+        image, depth = read_image(row.image_path), read_scan(row.depth_path)
         info = Path(str(row.depth_path).replace("_depth.png", "_info_depth.yaml"))
         try:
             limits = yaml.safe_load(info.read_text(encoding="utf-8"))["normalization"]
@@ -103,7 +106,9 @@ class EyecandiesDataset(OrganisedDataset):
         metres = depth.astype(np.float64) / 65535 * (high - low) + low
         smaller = depth.shape[1] / _CAMERA_SIZE
         camera = _CAMERA._replace(**{name: getattr(_CAMERA, name) * smaller for name in ("fx", "fy", "cx", "cy")})
-        return image, as_organised(row.depth_path, metres, camera)
+        xyz = as_organised(row.depth_path, metres, camera)
+        check_same_size(row.image_path, image, row.depth_path, xyz)
+        return image, xyz
 
 
 def list_eyecandies(folder: Path, split: Split, light: int) -> DataFrame:
@@ -125,9 +130,7 @@ def list_eyecandies(folder: Path, split: Split, light: int) -> DataFrame:
     if not depths:
         msg = f"{where}: no NNN_depth.png; get Eyecandies from {_DOWNLOAD} and unpack it so that it is there"
         raise MissingFileError(msg)
-    samples = DataFrame([_row(folder, split, depth, light) for depth in depths], columns=COLUMNS)
-    samples.attrs["task"] = "segmentation"
-    return samples
+    return DataFrame([_row(folder, split, depth, light) for depth in depths], columns=COLUMNS)
 
 
 def _row(folder: Path, split: Split, depth: Path, light: int) -> tuple[str, str, str, str, str, str, int]:

@@ -55,7 +55,7 @@ def find_shots(shots: Sequence[str], candidates: Sequence[str]) -> list[str]:
     """Find the samples that the user named.
 
     Args:
-        shots: File stems ("000") or file names ("000.png"), with or without "train/good/rgb/" in front.
+        shots: File stems ("000") or file names ("000.png"), with or without their folders in front.
         candidates: Paths of the normal training samples.
 
     Returns:
@@ -69,7 +69,7 @@ def find_shots(shots: Sequence[str], candidates: Sequence[str]) -> list[str]:
         ['good/rgb/002.png', 'good/rgb/000.png']
     """
     known = {name: path for path in candidates for name in (Path(path).name, Path(path).stem)}
-    wanted = [shot.removeprefix("train/good/rgb/") for shot in shots]
+    wanted = [Path(shot).name for shot in shots]
     if unknown := [name for name in wanted if name not in known]:
         stems = sorted({Path(path).stem for path in candidates})
         nearest = [f"{name!r} (nearest: {', '.join(get_close_matches(name, stems, cutoff=0.0))})" for name in unknown]

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from anomalib.data import AnomalibDataModule, AnomalibDataset
+import torch
+from anomalib.data import AnomalibDataModule
 from anomalib.data.utils import TestSplitMode, ValSplitMode
 from anomalib.data.utils.split import random_split
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
 
 from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots, find_shots, samples_to_draw
+from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
 from anomalib_clip3dad.errors import InputError
 
@@ -88,7 +90,7 @@ class FewShotDataModule(AnomalibDataModule):
         self.k_shot = k_shot
         self.shot_seed = shot_seed
         self.shots = shots
-        self._others: AnomalibDataset | None = None  # the training samples that are no shots
+        self._others: Any = None  # the training samples that are no shots, an OrganisedDataset
 
     @property
     @abstractmethod
@@ -107,6 +109,7 @@ class FewShotDataModule(AnomalibDataModule):
 
     def _keep_shots(self) -> None:
         """Cut `train_data` down to the shots, if there are to be few."""
+        self._others = None  # of an earlier setup()
         if not self.is_few_shot:
             return
         every = self.train_data
@@ -125,45 +128,63 @@ class FewShotDataModule(AnomalibDataModule):
 
     def _create_test_split(self) -> None:
         if self.test_split_mode == TestSplitMode.SYNTHETIC:
-            self.test_data = self._synthetic("test", part=1)
-            return
-        with self._beyond_the_shots(self.test_split_mode != TestSplitMode.NONE and not self.test_data.has_normal):
+            good = self._held_out(self.val_split_ratio if self._validates_on_good else self.test_split_ratio)
+            # a single one has to do for both
+            good = self._cut(0.5) if self._validates_on_good and len(good) > 1 else good
+            self.test_data = self._synthetic("test", good, self.seed + 1)
+        elif self.test_split_mode == TestSplitMode.FROM_DIR and self.is_few_shot and not self.test_data.has_normal:
+            if self._validates_on_good and len(self._held_out()) == 1:
+                msg = "%s: the only good part left sets the threshold, so there is none to test on; add good parts"
+                logger.warning(msg, self.folder)
+            else:
+                self.test_data += self._cut(self.test_split_ratio)
+        else:
             super()._create_test_split()
 
     def _create_val_split(self) -> None:
         if self.val_split_mode == ValSplitMode.SYNTHETIC:
-            self.val_data = self._synthetic("validation", part=0)
+            self.val_data = self._synthetic("validation", self._held_out(self.val_split_ratio), self.seed)
             return
         with self._beyond_the_shots(self.val_split_mode == ValSplitMode.FROM_TRAIN):
             super()._create_val_split()
 
-    def _synthetic(self, purpose: str, part: int) -> SyntheticDefects:
-        """Good samples that are not trained on and their synthetic anomalies; a half each if two purposes need some."""
+    def _held_out(self, ratio: float = 0.5) -> Any:
+        """The good samples that are not trained on, an OrganisedDataset; a part of all if there are no shots."""
         if self._others is None:
-            self.train_data, self._others = random_split(self.train_data, self.val_split_ratio, seed=self.seed)
-        good: Any = self._check_others()
-        two = self.val_split_mode == ValSplitMode.SYNTHETIC and self.test_split_mode == TestSplitMode.SYNTHETIC
-        if two and len(good) > 1:
-            good = good.subsample(list(range(part, len(good), 2)))
-        names = ", ".join(Path(path).name for path in good.samples.image_path)
-        logger.info("%s: %s on %d held-out good samples and a synthetic anomaly on each: %s", self.category, purpose,
-                    len(good), names)  # fmt: skip
-        return SyntheticDefects(good, self.seed + part)
-
-    def _check_others(self) -> AnomalibDataset:
-        """The good samples that are not trained on; there must be some."""
-        if not self._others or not len(self._others):
+            self.train_data, self._others = random_split(self.train_data, ratio, seed=self.seed)
+        if not len(self._others):
             msg = f"{self.folder}: every training sample is a shot, none is left to validate or test on; add good "
             msg += "samples, lower k_shot, or set val_split_mode and test_split_mode to from_dir or none"
             raise InputError(msg)
         return self._others
+
+    @property
+    def _validates_on_good(self) -> bool:
+        """Whether validation, too, takes good samples that are not trained on."""
+        return self.val_split_mode in {ValSplitMode.SYNTHETIC, ValSplitMode.FROM_TRAIN}
+
+    def _cut(self, ratio: float) -> OrganisedDataset:
+        """Take the test's share of the held-out samples, at least one, and leave the others."""
+        good = self._held_out()
+        order = torch.randperm(len(good), generator=torch.Generator().manual_seed(self.seed)).tolist()
+        count = max(1, round(ratio * len(good)))
+        self._others = good.subsample(sorted(order[count:]))
+        return good.subsample(sorted(order[:count]))
+
+    def _synthetic(self, purpose: str, good: OrganisedDataset, seed: int) -> SyntheticDefects:
+        """Good samples and their synthetic anomalies."""
+        names = ", ".join(Path(path).name for path in good.samples.image_path)
+        logger.info(
+            "%s: %s on held-out good samples and a synthetic anomaly on each: %s", self.category, purpose, names
+        )
+        return SyntheticDefects(good, seed)
 
     @contextmanager
     def _beyond_the_shots(self, cuts_train_data: bool) -> Iterator[None]:
         if not cuts_train_data or self._others is None:
             yield
             return
-        self._check_others()
+        self._held_out()
         shots, self.train_data = self.train_data, self._others
         try:
             yield

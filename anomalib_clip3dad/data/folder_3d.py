@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from anomalib.data import AnomalibDataset
 from anomalib.data.utils import LabelName, TestSplitMode, ValSplitMode
 from pandas import DataFrame
 from torch.utils.data import DataLoader
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.folder_3d_dataset import list_folder
-from anomalib_clip3dad.data.intrinsics import Intrinsics, find_intrinsics, read_intrinsics
+from anomalib_clip3dad.data.intrinsics import find_intrinsics
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.errors import InputError
 
@@ -32,7 +31,7 @@ class Folder3DXYZ(FewShotDataModule):
             `abnormal_dir`. Without masks there are no pixel metrics.
         predict_dir: New samples for `anomalib predict`; `None` takes those of the test.
         intrinsics: JSON of the camera (`read_intrinsics`), which depth maps and loose points need; `None` looks for
-            intrinsics.json in `normal_dir` and the folder above it.
+            intrinsics.json in each folder and the one above it, then in those of `normal_dir`.
         class_name: What the prompts call the part; names the folder of the results, too.
         k_shot: Number of good samples to train on; None = all that are not held out.
         val_split_mode: `synthetic`, unless told otherwise; there is no `from_dir`.
@@ -81,32 +80,27 @@ class Folder3DXYZ(FewShotDataModule):
         """Where the good samples are."""
         return self.normal_dir
 
-    @property
-    def camera(self) -> Intrinsics | None:
-        """The camera of all samples, if a file tells."""
-        file = self.intrinsics or find_intrinsics(self.normal_dir)
-        return read_intrinsics(file) if file else None
-
     def _setup(self, _stage: str | None = None) -> None:
-        self.train_data = self._dataset(list_folder(self.normal_dir, LabelName.NORMAL))
+        self.train_data = OrganisedDataset(self._listed(self.normal_dir, LabelName.NORMAL))
         self._keep_shots()
         tested = [
-            list_folder(folder, label, self.mask_dir)
+            self._listed(folder, label)
             for folder, label in ((self.normal_test_dir, LabelName.NORMAL), (self.abnormal_dir, LabelName.ABNORMAL))
             if folder
         ]
-        self.test_data = self._dataset(pd.concat(tested, ignore_index=True) if tested else DataFrame(columns=COLUMNS))
+        self.test_data = OrganisedDataset(
+            pd.concat(tested, ignore_index=True) if tested else DataFrame(columns=COLUMNS)
+        )
 
-    def _dataset(self, samples: DataFrame) -> AnomalibDataset:
-        unmasked = samples[samples.label_index != int(LabelName.NORMAL)].mask_path == ""
-        samples.attrs["task"] = "classification" if unmasked.any() else "segmentation"
-        return OrganisedDataset(samples, self.camera)
+    def _listed(self, folder: Path, label: LabelName) -> DataFrame:
+        file = self.intrinsics or find_intrinsics(folder) or find_intrinsics(self.normal_dir)
+        return list_folder(folder, label, self.mask_dir).assign(intrinsics_path=str(file or ""))
 
     def predict_dataloader(self) -> DataLoader:
         """Make the loader of the samples to predict: those of `predict_dir`, else those of the test."""
         if self.predict_dir is None:
             return super().predict_dataloader()
-        dataset = self._dataset(list_folder(self.predict_dir, LabelName.UNKNOWN))
+        dataset = OrganisedDataset(self._listed(self.predict_dir, LabelName.UNKNOWN))
         pre_processor = getattr(getattr(self.trainer, "model", None), "pre_processor", None)
         if transform := getattr(pre_processor, "transform", None):  # resized as the other splits are (anomalib 2.7.0)
             self._update_subset_augmentations(dataset, self.test_augmentations, transform)

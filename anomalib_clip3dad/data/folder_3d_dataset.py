@@ -142,9 +142,8 @@ def _places(folder: Path) -> tuple[Path, Path]:
     if len(scans) > 1:
         msg = f"{folder}: found {', '.join(scan.name for scan in scans)}; keep the one whose 3D files are to be used"
         raise InputError(msg)
-    if not (folder / IMAGE_FOLDER).is_dir():
-        return folder, folder
-    return folder / IMAGE_FOLDER, scans[0] if scans else folder
+    images = folder / IMAGE_FOLDER
+    return images if images.is_dir() else folder, scans[0] if scans else folder
 
 
 def _mask_folder(folder: Path, masks: Path | None) -> Path | None:
@@ -154,10 +153,9 @@ def _mask_folder(folder: Path, masks: Path | None) -> Path | None:
 
 
 def _mask(folder: Path, image: Path) -> str:
-    for suffix in IMAGE_SUFFIXES:
-        if (folder / f"{image.stem}{suffix}").is_file():
-            return str(folder / f"{image.stem}{suffix}")
-    msg = (
-        f"{folder}: no mask {image.stem}{{{','.join(IMAGE_SUFFIXES)}}} for the faulty {image}; add it, or give no masks"
-    )
-    raise MissingFileError(msg)
+    found = [mask for mask in _visible(folder, set(IMAGE_SUFFIXES)) if mask.stem == image.stem]
+    if not found:
+        names = f"{image.stem}{{{','.join(IMAGE_SUFFIXES)}}}"
+        msg = f"{folder}: no mask {names} for the faulty {image}; add it, or give no masks"
+        raise MissingFileError(msg)
+    return str(found[0])

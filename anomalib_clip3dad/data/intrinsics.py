@@ -91,7 +91,7 @@ def find_intrinsics(folder: Path) -> Path | None:
 def _check(path: str | Path, found: dict[str, Any]) -> None:
     for key, value in found.items():
         if key == "unit":
-            if value not in _UNITS:
+            if value not in list(_UNITS):
                 msg = f"{path}: unit={value!r}; give one of {', '.join(_UNITS)}"
                 raise InputError(msg)
         elif isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):

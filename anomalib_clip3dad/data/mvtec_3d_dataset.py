@@ -103,9 +103,7 @@ def list_samples(folder: Path, split: Split) -> DataFrame:
     if not rows:
         msg = f"{where}: no image KIND/rgb/NNN.png found; {_REMEDIES[split]}"
         raise MissingFileError(msg)
-    samples = DataFrame(rows, columns=COLUMNS)
-    samples.attrs["task"] = "segmentation"
-    return samples
+    return DataFrame(rows, columns=COLUMNS)
 
 
 def _visible(folder: Path) -> Iterator[Path]:

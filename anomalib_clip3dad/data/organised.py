@@ -51,7 +51,23 @@ def read_organised(
         >>> xyz.shape, xyz[:, 0, 0].tolist(), xyz[:, 0, 1].tolist()
         (torch.Size([3, 2, 4]), [0.5, 0.5, 0.5], [0.0, 0.0, 0.0])
     """
-    return as_organised(path, _read(path, load_scan, "3D file"), camera, size)
+    return as_organised(path, read_scan(path), camera, size)
+
+
+def read_scan(path: str | Path) -> np.ndarray:
+    """Read a 3D file as it is.
+
+    Args:
+        path: See `load_scan`.
+
+    Returns:
+        See `load_scan`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    return _read(path, load_scan, "3D file")
 
 
 def as_organised(
@@ -79,7 +95,11 @@ def as_organised(
     if not points.any():
         msg = f"{name}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
         raise InputError(msg)
-    distance = float(np.median(points[..., 2][points.any(axis=-1)]))
+    depths = points[..., 2][points[..., 2] > 0]
+    if not depths.size:
+        msg = f"{name}: all points lie behind the camera; XYZ needs x to the right, y down and z forward: turn the scan"
+        raise InputError(msg)
+    distance = float(np.median(depths))
     if distance > _FARTHEST:
         remedy = "set depth_scale and unit of the intrinsics" if camera else "XYZ must be metres: millimetres / 1000"
         msg = f"{name}: half of the points are over {distance:.0f} m away; {remedy}"
@@ -95,7 +115,10 @@ def _to_xyz(name: str | Path, scan: np.ndarray, camera: Intrinsics | None, size:
     if not np.issubdtype(scan.dtype, np.number):
         msg = f"{name}: found {scan.dtype}; a 3D file holds numbers: export it again"
         raise InputError(msg)
-    if scan.ndim == 2 and scan.shape[1] == 3 and size and scan.shape != size:
+    if scan.ndim == 2 and scan.shape[1] == 3 and scan.shape != size:
+        if size is None:
+            msg = f"{name}: found points {scan.shape}; the size of the image that sees them is needed with them"
+            raise InputError(msg)
         return organise(scan, camera, size)
     flat = scan.squeeze(-1) if scan.ndim == 3 and scan.shape[-1] == 1 else scan
     if flat.ndim == 2:
@@ -141,7 +164,7 @@ def read_sample(
     """
     image = read_image(image_path)
     xyz = read_organised(depth_path, camera, (image.shape[1], image.shape[2]))
-    _check_same_size(image_path, image, depth_path, xyz)
+    check_same_size(image_path, image, depth_path, xyz)
     return image, xyz
 
 
@@ -161,7 +184,7 @@ def read_truth(mask_path: str | Path, image_path: str | Path, image: torch.Tenso
         ValueError: If the mask cannot be read, or differs in size from the picture.
     """
     mask = _read(mask_path, _mask_as_tensor, "ground truth mask")
-    _check_same_size(image_path, image, mask_path, mask)
+    check_same_size(image_path, image, mask_path, mask)
     return mask
 
 
@@ -205,7 +228,18 @@ def _check_layout(path: str | Path, points: np.ndarray) -> None:
     raise InputError(msg)
 
 
-def _check_same_size(path: str | Path, image: torch.Tensor, other_path: str | Path, other: torch.Tensor) -> None:
+def check_same_size(path: str | Path, image: torch.Tensor, other_path: str | Path, other: torch.Tensor) -> None:
+    """Refuse two files that do not show the same pixels.
+
+    Args:
+        path: Of the picture.
+        image: (..., H, W), the picture.
+        other_path: Of what belongs to it.
+        other: (..., H, W), what belongs to it.
+
+    Raises:
+        ValueError: If heights or widths differ.
+    """
     if image.shape[-2:] != other.shape[-2:]:
         sizes = [" x ".join(map(str, tensor.shape[-2:])) for tensor in (image, other)]
         msg = (

@@ -3,6 +3,7 @@
 """The data set that reads a table of samples, whatever the layout of the files is."""
 
 import torch
+from anomalib import TaskType
 from anomalib.data.dataclasses import DepthItem
 from anomalib.data.datasets import AnomalibDepthDataset
 from anomalib.data.utils import LabelName
@@ -10,7 +11,7 @@ from pandas import DataFrame, Series
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Image, Mask
 
-from anomalib_clip3dad.data.intrinsics import Intrinsics
+from anomalib_clip3dad.data.intrinsics import read_intrinsics
 from anomalib_clip3dad.data.organised import read_sample, read_truth
 
 COLUMNS = ["path", "split", "label", "image_path", "depth_path", "mask_path", "label_index"]
@@ -26,18 +27,23 @@ class OrganisedDataset(AnomalibDepthDataset):
     is 0, torchvision's default.
 
     Args:
-        samples: One row per image with `COLUMNS`; `attrs["task"]` is "segmentation", or "classification" if faulty
-            samples have no masks. The mask_path of samples without one is "".
-        camera: Of all images, for 3D files that need one (`read_organised`).
+        samples: One row per image with `COLUMNS` and, for 3D files that need a camera, `intrinsics_path`. Paths of what
+            is not there are "".
         augmentations: Transform of torchvision v2, or None.
     """
 
-    def __init__(
-        self, samples: DataFrame, camera: Intrinsics | None = None, augmentations: Transform | None = None
-    ) -> None:
+    def __init__(self, samples: DataFrame, augmentations: Transform | None = None) -> None:
         super().__init__(augmentations=augmentations)
         self.samples = samples
-        self.camera = camera
+
+    @property
+    def task(self) -> TaskType:
+        """Segmentation, unless a sample that is not known to be good has no mask.
+
+        anomalib 2.7.0 notes it in the table's attrs, which pandas drops when it joins tables that differ in them.
+        """
+        unmasked = self.samples[self.samples.label_index != int(LabelName.NORMAL)].mask_path == ""
+        return TaskType.CLASSIFICATION if unmasked.any() else TaskType.SEGMENTATION
 
     def read_files(self, row: Series) -> tuple[torch.Tensor, torch.Tensor]:
         """Read picture and cloud of one sample; what a data set with files of its own replaces.
@@ -48,7 +54,8 @@ class OrganisedDataset(AnomalibDepthDataset):
         Returns:
             Image (3, H, W) RGB in [0, 1], and XYZ (3, H, W) float32 in metres, camera frame, (0, 0, 0) = not measured.
         """
-        return read_sample(row.image_path, row.depth_path, self.camera)
+        file = row.get("intrinsics_path", "")
+        return read_sample(row.image_path, row.depth_path, read_intrinsics(file) if file else None)
 
     def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Read one sample as its files are.
@@ -61,7 +68,7 @@ class OrganisedDataset(AnomalibDepthDataset):
             mask (H, W) uint8, 1 = defect, or None if the data set has no masks.
         """
         image, xyz = self.read_files(row)
-        if self.samples.attrs["task"] == "classification":
+        if self.task is TaskType.CLASSIFICATION:
             return image, xyz, None
         if row.label_index == LabelName.NORMAL:
             return image, xyz, torch.zeros(image.shape[-2:], dtype=torch.uint8)

@@ -58,7 +58,7 @@ def _load_exr(path: Path) -> np.ndarray:
     if depth.ndim == 2:
         return depth
     # the library joins R, G and B; some programs write depth three times
-    if not (depth == depth[..., :1]).all():
+    if not np.array_equal(depth, np.broadcast_to(depth[..., :1], depth.shape), equal_nan=True):
         msg = f"found different values in {depth.shape[-1]} channels, a picture; depth needs one channel"
         raise InputError(msg)
     return depth[..., 0]

@@ -2,8 +2,11 @@
 
 """Good samples and their synthetic anomalies: something to set a threshold on when there is no faulty part."""
 
+from pathlib import Path
+
 import pandas as pd
 import torch
+from anomalib import TaskType
 from anomalib.data.dataclasses import DepthItem
 from anomalib.data.utils import LabelName
 from pandas import Series
@@ -31,13 +34,17 @@ class SyntheticDefects(OrganisedDataset):
     def __init__(self, good: OrganisedDataset, seed: int) -> None:
         faulty = good.samples.assign(label=_LABEL, label_index=int(LabelName.ABNORMAL))
         samples = pd.concat([good.samples, faulty], ignore_index=True)
-        samples.attrs["task"] = "segmentation"  # the masks are known
-        super().__init__(samples, good.camera, good.augmentations)
+        super().__init__(samples, good.augmentations)
         # anomalib 2.7.0 has sorted them by path, in which the two of a pair do not differ
         self._samples = self.samples.sort_values(by=["label_index", "image_path"], ignore_index=True)
         self.good = good
         self.seed = seed
         self._textures = TextureSource()
+
+    @property
+    def task(self) -> TaskType:
+        """Segmentation: the masks are known."""
+        return TaskType.SEGMENTATION
 
     def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Read a sample and put its anomaly on it; arguments and answer are those of `OrganisedDataset`."""
@@ -53,6 +60,6 @@ class SyntheticDefects(OrganisedDataset):
         """Read one sample and augment it; as `OrganisedDataset`, but that the path of a faulty one is no file."""
         item = super().__getitem__(index)
         if item.gt_label:  # or its picture would be drawn over that of the good one
-            folder, _, name = str(item.image_path).rpartition("/")
-            item.image_path = f"{folder}/{_LABEL}/{name}"
+            path = Path(str(item.image_path))
+            item.image_path = str(path.parent / _LABEL / path.name)
         return item

@@ -22,7 +22,7 @@ def parts(tmp_path: Path) -> Path:
 def test_a_good_folder(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(parts) == []
     printed = capsys.readouterr().out
-    for words in ("48x48", "4/4", "2%", "m", "No fault found."):
+    for words in ("48x48", "4/4", "2%", "0.46-0.54 m", "No fault found."):
         assert words in printed
 
 
@@ -70,6 +70,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "millimetres": (rewrite(lambda xyz: 1000 * xyz), "XYZ must be metres: millimetres / 1000", 1),
     "nothing measured": (rewrite(np.zeros_like), "no measured point", 1),
     "NaN throughout": (rewrite(lambda xyz: xyz * np.nan), "no measured point", 1),
+    "behind the camera": (rewrite(lambda xyz: -xyz), "all points lie behind the camera", 1),
     "loose points": (rewrite(lambda xyz: xyz.reshape(-1, 3)), "unorganised list of points", 1),
     "channels first": (rewrite(lambda xyz: np.moveaxis(xyz, -1, 0)), "channels first", 1),
     "other size than the picture": (rewrite(lambda xyz: xyz[::2]), "they must show the same pixels", 1),

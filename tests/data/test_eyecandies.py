@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,25 @@ def test_missing_files_are_named(root: Path, file: str, message: str) -> None:
 def test_broken_limits_are_named(root: Path, text: str) -> None:
     (root / "Lollipop/train/data/000_info_depth.yaml").write_text(text)
     with pytest.raises(ValueError, match="no normalization with min and max"):
+        list(ready(root).train_data)
+
+
+def test_without_a_test_split(root: Path) -> None:
+    shutil.rmtree(root / "Lollipop/test_public")
+    data = ready(root, k_shot=1, test_split_mode="synthetic")
+    assert len(data.test_data) == 4
+    assert not len(ready(root, test_split_mode="none").test_data)
+
+
+def test_a_depth_map_of_another_size_is_named(root: Path) -> None:
+    Image.fromarray(np.zeros((32, 32), np.uint16)).save(root / "Lollipop/train/data/000_depth.png")
+    with pytest.raises(ValueError, match=r"000_image_4\.png has H x W = 64 x 64 but .*000_depth\.png has 32 x 32"):
+        list(ready(root).train_data)
+
+
+def test_a_broken_depth_map_is_named(root: Path) -> None:
+    Image.new("L", (64, 64)).save(root / "Lollipop/train/data/000_depth.png")
+    with pytest.raises(ValueError, match=r"000_depth\.png: found uint8 \(64, 64\), a picture"):
         list(ready(root).train_data)
 
 

@@ -61,6 +61,18 @@ def test_masks_are_found_inside(good: Path, name: str) -> None:
     assert set(list_folder(good, LabelName.NORMAL).mask_path) == {""}
 
 
+def test_masks_are_found_whatever_the_case(good: Path, tmp_path: Path) -> None:
+    touch(tmp_path / "masks", "000.PNG", "a b.Png", "x.1.BMP")
+    masks = list_folder(good, LabelName.ABNORMAL, tmp_path / "masks").mask_path
+    assert [Path(mask).name for mask in masks] == ["000.PNG", "a b.Png", "x.1.BMP"]
+
+
+def test_pictures_beside_a_folder_of_scans(tmp_path: Path) -> None:
+    touch(tmp_path, "0.png")
+    touch(tmp_path / "depth", "0.png")
+    assert pair_files(tmp_path) == [(tmp_path / "0.png", tmp_path / "depth/0.png")]
+
+
 def test_a_missing_mask_is_named(good: Path) -> None:
     touch(good / "gt", "000.png")
     with pytest.raises(FileNotFoundError, match=r"gt: no mask a b.*for the faulty .*a b\.JPG"):

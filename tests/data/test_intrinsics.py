@@ -80,6 +80,7 @@ def test_read(tmp_path: Path) -> None:
         ('{"fx": 0, "fy": 1, "cx": 1, "cy": 1}', "fx=0; a number above 0"),
         ('{"fx": 1, "fy": 1, "cx": 1, "cy": 1, "depth_scale": -1}', "depth_scale=-1; a number above 0"),
         ('{"fx": 1, "fy": 1, "cx": 1, "cy": 1, "unit": "inch"}', "unit='inch'; give one of m, cm, mm, um"),
+        ('{"fx": 1, "fy": 1, "cx": 1, "cy": 1, "unit": ["mm"]}', "unit=.*; give one of m, cm, mm, um"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:

@@ -30,7 +30,6 @@ def read_codes(item: DepthItem) -> tuple[torch.Tensor, torch.Tensor]:
 
 def check_table(samples: pd.DataFrame, length: int) -> None:
     assert len(samples) == length
-    assert samples.attrs["task"] == "segmentation"
     for column in ("path", "split", "label", "image_path", "depth_path", "mask_path"):
         assert all(type(value) is str for value in samples[column])
     normal = samples[samples.label_index == 0]

@@ -61,6 +61,11 @@ FORMS: dict[str, tuple[str, Callable[[Path, np.ndarray], None], Intrinsics | Non
     "depth npy of NaN": ("a.npy", lambda p, x: np.save(p, np.where(x[..., 2] > 0, x[..., 2], np.nan)), METRES),
     "depth exr": ("a.exr", lambda p, x: write_exr(p, x[..., 2].copy()), METRES),
     "depth exr, three times": ("a.exr", lambda p, x: write_exr(p, x[..., [2, 2, 2]].copy(), "RGB"), METRES),
+    "depth exr, three times, NaN": (
+        "a.exr",
+        lambda p, x: write_exr(p, np.where(x[..., 2:] > 0, x[..., 2:], np.float32(np.nan)).repeat(3, axis=2), "RGB"),
+        METRES,
+    ),
     "depth png": (
         "a.png",
         lambda p, x: Image.fromarray(np.rint(1e4 * x[..., 2]).astype(np.uint16)).save(p),
@@ -111,6 +116,12 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, write: Callable[[Path]
     write(tmp_path / name)
     with pytest.raises(ValueError, match=message):
         read_organised(tmp_path / name, METRES, SIZE)
+
+
+def test_points_without_the_size_of_their_image_ask_for_it(tmp_path: Path) -> None:
+    write_ply(tmp_path / "a.ply", measured(truth()), text=False)
+    with pytest.raises(ValueError, match=r"a\.ply: found points .* the size of the image that sees them is needed"):
+        read_organised(tmp_path / "a.ply", METRES)
 
 
 def test_depth_without_a_camera_asks_for_one(tmp_path: Path) -> None:

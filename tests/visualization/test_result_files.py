@@ -23,7 +23,8 @@ def batch(first: int) -> DepthBatch:
 
 
 def predict(folder: Path, has_threshold: bool, batches: int = 2) -> list[dict[str, str]]:
-    files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=folder)
+    strategy = SimpleNamespace(barrier=lambda: None)
+    files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=folder, is_global_zero=True, strategy=strategy)
     model = SimpleNamespace(has_threshold=has_threshold)
     files.on_predict_start(trainer, model)
     for index in range(batches):
