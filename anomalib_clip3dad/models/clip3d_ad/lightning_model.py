@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import open_clip
 import torch
 from anomalib import LearningType
-from anomalib.data import AnomalibDataModule, InferenceBatch
+from anomalib.data import InferenceBatch
 from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator
 from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
@@ -33,7 +33,8 @@ from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.models.prediction import PredictionMixin
 from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 
-from .features import FeatureStore, FrozenFeatures, join
+from .features import FrozenFeatures
+from .known_shots import KnownShotsMixin
 from .loss import bidirectional_contrastive_loss, segmentation_loss
 from .torch_model import Adapted, Clip3dAdModel
 
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 CallbackT = TypeVar("CallbackT", bound=Callback)
 
 
-class Clip3dAd(PredictionMixin, FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
+class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
     """CLIP3D-AD: few-shot 3D anomaly detection with CLIP and multi-view images.
 
     Zuo et al., "CLIP3D-AD: Extending CLIP for 3D Few-Shot Anomaly Detection with Multi-View Images Generation",
@@ -120,7 +121,6 @@ class Clip3dAd(PredictionMixin, FrozenTowerMixin, AnomalibModule):  # type: igno
         self.views = tuple(views)
         self.max_steps = max_steps
         self.loss_temperature = loss_temperature
-        self._store = FeatureStore()
         self.model: Clip3dAdModel = Clip3dAdModel(tower, len(self.views), align_views, adapter_ratio, decoder_depth)
         if self.views:
             self.renderer = MultiViewRenderer(self.views, tower.image_size, shaded_views)
@@ -251,7 +251,7 @@ class Clip3dAd(PredictionMixin, FrozenTowerMixin, AnomalibModule):  # type: igno
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
-        losses = self.losses(self._read_pairs(batch), batch.gt_mask)
+        losses = self.losses(self.read_pairs(batch), batch.gt_mask)
         self.log_dict(losses, prog_bar=True, batch_size=len(batch.image) // 2)
         return losses["train_loss"]
 
@@ -277,38 +277,6 @@ class Clip3dAd(PredictionMixin, FrozenTowerMixin, AnomalibModule):  # type: igno
             "train_loss_seg": segmentation,
             "train_loss_con": contrastive,
         }
-
-    def on_fit_start(self) -> None:
-        """Forget the shots of another fit."""
-        super().on_fit_start()
-        self._store = FeatureStore()
-
-    def teardown(self, stage: str) -> None:
-        """Let the shots go: their features may take a gigabyte."""
-        super().teardown(stage)
-        self._store = FeatureStore()
-
-    def _shots(self, batch: Any) -> list[str]:
-        """Names of the flawless half of a batch of pairs, if the same file is the same image each time.
-
-        Only anomalib's data modules say whether they augment; nobody knows what another loader does.
-        """
-        data = getattr(self.trainer, "datamodule", None)
-        steady = isinstance(data, AnomalibDataModule) and data.train_augmentations is None
-        return batch.image_path[: len(batch.image) // 2] if steady and batch.image_path else []
-
-    def rows_to_read(self, batch: Any) -> slice:
-        """Which samples of a batch of pairs have to be rendered and read: all, or the faulty half alone."""
-        return slice(len(batch.image) // 2 if self._store.knows(self._shots(batch)) else 0, None)
-
-    def _read_pairs(self, batch: Any) -> FrozenFeatures:
-        """Frozen features of a batch of pairs; those of the flawless half are computed once per fit."""
-        shots, rows = self._shots(batch), self.rows_to_read(batch)
-        features = self.model.read(batch.image[rows], take_views(batch))
-        if rows.start:
-            return join([self._store.get(shots), features])
-        self._store.put(shots, features.rows(slice(len(shots))))
-        return features
 
     def validation_step(self, batch: Any, *_: Any) -> Any:
         """Score a batch."""

@@ -330,7 +330,7 @@ def test_images_that_may_change_are_read_every_time(tiny_clip: str, data: FourSh
     counted: list[int] = []
     model.model.tower.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
     for _ in range(2):
-        model._read_pairs(_rendered(model, batch))
+        model.read_pairs(_rendered(model, batch))
     assert counted == [6, 6]
 
 
