@@ -98,11 +98,11 @@ def test_without_masks_the_task_is_classification(good: Path, tmp_path: Path, wi
     assert next(iter(data.val_dataloader())).gt_mask is not None
 
 
-@pytest.mark.parametrize("ratio", [0.2, 0.5])
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 1.0])
 def test_good_test_parts_are_taken_beyond_the_shots(good: Path, faulty: Path, ratio: float) -> None:
     data = ready(good, abnormal_dir=faulty, test_split_ratio=ratio)
     tested = {Path(path).name for path in data.test_data.samples.image_path if "/good/" in path}
-    assert len(tested) == {0.2: 1, 0.5: 2}[ratio]
+    assert len(tested) == {0.1: 1, 0.5: 2, 1.0: 3}[ratio]
     assert len({*tested, *names(data.train_data), *names(data.val_data)}) == 8
 
 
