@@ -164,7 +164,7 @@ class FewShotDataModule(AnomalibDataModule):
         return self.val_split_mode in {ValSplitMode.SYNTHETIC, ValSplitMode.FROM_TRAIN}
 
     def _cut(self, ratio: float) -> OrganisedDataset:
-        """Take the test's share of the held-out samples, at least one; the others stay, one at least if it is needed."""
+        """Take the test's share of the held-out samples, at least one; the others stay, one at least if needed."""
         good = self._held_out()
         order = torch.randperm(len(good), generator=torch.Generator().manual_seed(self.seed)).tolist()
         count = min(max(1, round(ratio * len(good))), len(good) - self._validates_on_good)
