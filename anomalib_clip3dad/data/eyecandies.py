@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
+from anomalib.data.utils import LabelName, Split, ValSplitMode
 from pandas import DataFrame, Series
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
@@ -69,14 +69,7 @@ class Eyecandies(FewShotDataModule):
         return self.root / self.category
 
     def _setup(self, _stage: str | None = None) -> None:
-        self.train_data = self._split(Split.TRAIN)
-        self._keep_shots()
-        if self.test_split_mode == TestSplitMode.FROM_DIR or (self.folder / _FOLDERS[Split.TEST]).is_dir():
-            self.test_data = self._split(Split.TEST)
-        else:
-            self.test_data = self.train_data.subsample([])
-        if self.val_split_mode == ValSplitMode.FROM_DIR:
-            self.val_data = self._split(Split.VAL)
+        self._read_splits(self._split, self.folder / _FOLDERS[Split.TEST])
 
     def _split(self, split: Split) -> "EyecandiesDataset":
         return EyecandiesDataset(list_eyecandies(self.folder, split, self.light))

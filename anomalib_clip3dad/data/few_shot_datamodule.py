@@ -4,14 +4,14 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from anomalib.data import AnomalibDataModule
-from anomalib.data.utils import TestSplitMode, ValSplitMode
+from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from anomalib.data.utils.split import random_split
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
@@ -106,6 +106,17 @@ class FewShotDataModule(AnomalibDataModule):
     def training_files(self) -> list[str]:
         """The images trained on, relative to `folder`, sorted, e.g. "train/good/rgb/000.png"."""
         return [Path(path).relative_to(self.folder).as_posix() for path in self.train_data.samples.image_path]
+
+    def _read_splits(self, split: Callable[[Split], OrganisedDataset], test_folder: Path) -> None:
+        """Make the data sets of folders that are split already; `test_folder` is needed for `from_dir` alone."""
+        self.train_data = split(Split.TRAIN)
+        self._keep_shots()
+        if self.test_split_mode == TestSplitMode.FROM_DIR or test_folder.is_dir():
+            self.test_data = split(Split.TEST)
+        else:
+            self.test_data = self.train_data.subsample([])
+        if self.val_split_mode == ValSplitMode.FROM_DIR:
+            self.val_data = split(Split.VAL)
 
     def _keep_shots(self) -> None:
         """Cut `train_data` down to the shots, if there are to be few."""

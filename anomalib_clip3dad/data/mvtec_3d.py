@@ -8,7 +8,7 @@
 from pathlib import Path
 from typing import Any
 
-from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
+from anomalib.data.utils import Split, ValSplitMode
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.mvtec_3d_dataset import MVTec3DXYZDataset
@@ -43,14 +43,7 @@ class MVTec3DXYZ(FewShotDataModule):
         return self.root / self.category
 
     def _setup(self, _stage: str | None = None) -> None:
-        self.train_data = self._split(Split.TRAIN)
-        self._keep_shots()
-        if self.test_split_mode == TestSplitMode.FROM_DIR or (self.folder / "test").is_dir():
-            self.test_data = self._split(Split.TEST)
-        else:
-            self.test_data = self.train_data.subsample([])
-        if self.val_split_mode == ValSplitMode.FROM_DIR:
-            self.val_data = self._split(Split.VAL)
+        self._read_splits(self._split, self.folder / "test")
 
     def _split(self, split: Split) -> MVTec3DXYZDataset:
         return MVTec3DXYZDataset(root=self.root, category=self.category, split=split)
