@@ -31,6 +31,10 @@ class UnreachableError(InputError, ConnectionError):
     """Something that only a network could bring."""
 
 
+class MissingPackageError(InputError, ImportError):
+    """An optional package that is not installed."""
+
+
 def explanation(error: BaseException) -> str | None:
     """Find the line for the user in an error that reached the top.
 

@@ -147,7 +147,7 @@ class VisionTower(nn.Module):
         # open_clip up to 2.26.0 keeps tokens first inside its blocks, later releases the batch (open_clip #910).
         layout = "n t d -> n t d" if getattr(self.visual.transformer, "batch_first", False) else "t n d -> n t d"
         tokens = [rearrange(taken[layer], layout)[:, 1:] for layer in self.layers]
-        if num_deep is not None and num_deep < len(images):
+        if num_deep is not None and num_deep < images.shape[0]:
             # copied: a view would keep the tokens of all images alive
             tokens = [*(layer[:num_deep].clone() for layer in tokens[:-1]), tokens[-1]]
         return VisionFeatures(cls, tokens)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `clip3dad`: what to look at before and beside a training."""
+"""The command `clip3dad`: what to look at before, beside and after a training."""
 
 import sys
 
@@ -9,11 +9,14 @@ from anomalib_clip3dad.errors import print_input_errors_plainly
 
 from .check import check
 from .doctor import doctor
+from .parity import parity
 from .toy import toy
 
 
 def main() -> None:
     """Run what the command line asks for; exit status 1 if something is wrong."""
     print_input_errors_plainly(sys.excepthook)
-    faults = auto_cli({"check": check, "doctor": doctor, "toy": toy}, prog="clip3dad", as_positional=True)
+    faults = auto_cli(
+        {"check": check, "doctor": doctor, "parity": parity, "toy": toy}, prog="clip3dad", as_positional=True
+    )
     sys.exit(1 if faults else 0)

@@ -108,5 +108,5 @@ TESTS: dict[str, Callable[[], str]] = {
 OPTIONS: dict[str, Callable[[], str]] = {
     "the paper's CLIP": real_weights,
     "accelerator": device,
-    "export": importable("onnx", "onnxscript", "onnxruntime", "openvino"),
+    "export": importable("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
 }

@@ -12,6 +12,7 @@ from .organised import check_shape
 _HALF_FIELD_OF_VIEW = math.radians(30)
 _DISTANCE = 0.7 / math.tan(_HALF_FIELD_OF_VIEW)  # 1.2124 box edges: where Open3D's viewer, and so CPMF, puts the camera
 _MIN_EDGE = 1e-3  # metres: the box of a single point, or of none, must not put the camera onto it
+_CENTRE_STEP = 1 / 8192  # metres, 0.12 mm
 _NEAR = 1e-4  # metres: what is nearer, or behind, has no pixel
 
 
@@ -19,7 +20,8 @@ class Camera(NamedTuple):
     """One camera per sample for all its views; x right, y down, z forward, as in the sensor's frame.
 
     Attributes:
-        centre: `(B, 3)`, metres, sensor frame: what the cloud is turned about, the mean of the foreground points.
+        centre: `(B, 3)`, metres, sensor frame: what the cloud is turned about, the mean of the foreground points
+            to 1/8192 m.
         eye: `(B, 3)`, metres, sensor frame: where the camera stands, looking along +z.
         distance: `(B,)`, metres from `eye` to the centre of the foreground's box.
         focal: Focal length in pixels.
@@ -62,7 +64,8 @@ def place_camera(xyz: Tensor, foreground: Tensor, size: int) -> Camera:
         raise ValueError(msg)
     inside = foreground[:, None]
     count = inside.sum(dim=(2, 3))
-    centre = xyz.where(inside, 0.0).sum(dim=(2, 3)) / count.clamp(min=1)
+    # sums differ in their last bits from one runtime to the next, and with them every pixel of the views
+    centre = (xyz.where(inside, 0.0).sum(dim=(2, 3)) / count.clamp(min=1) / _CENTRE_STEP).round() * _CENTRE_STEP
     low = xyz.where(inside, math.inf).amin(dim=(2, 3)).where(count > 0, 0.0)
     high = xyz.where(inside, -math.inf).amax(dim=(2, 3)).where(count > 0, 0.0)
     distance = _DISTANCE * (high - low).amax(dim=1).clamp(min=_MIN_EDGE)

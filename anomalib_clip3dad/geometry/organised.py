@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Organised point clouds: what counts as measured, and how to resize them without inventing points."""
 
+import torch
 from torch import Tensor, isfinite
-from torch.nn import functional as F  # noqa: N812
 
 
 def check_shape(name: str, value: Tensor, wanted: str) -> None:
@@ -71,6 +71,13 @@ def resize_organised(xyz: Tensor, size: tuple[int, int]) -> Tensor:
         [[1.0, 3.0], [5.0, 7.0], [9.0, 11.0]]
     """
     check_shape("xyz", xyz, "(B, 3, H, W)")
-    if tuple(xyz.shape[-2:]) != tuple(size):
-        xyz = F.interpolate(xyz, size=size, mode="nearest")
+    # picked by index, since other runtimes round the places of their own "nearest" differently
+    rows, columns = (_nearest(xyz.shape[axis], size[axis], xyz) for axis in (-2, -1))
+    xyz = xyz.index_select(-2, rows).index_select(-1, columns)
     return xyz.where(validity_mask(xyz)[:, None], 0.0)
+
+
+def _nearest(found: int, wanted: int, like: Tensor) -> Tensor:
+    """Which of `found` rows each of `wanted` ones is: `torch.nn.functional.interpolate`'s, float32 as there."""
+    step = torch.arange(wanted, dtype=torch.float32, device=like.device) * (found / wanted)
+    return step.floor().clamp(max=found - 1).long()

@@ -2,6 +2,7 @@
 """Checkpoints that hold what was trained, and only a fingerprint of what was not."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
@@ -22,6 +23,7 @@ class FrozenTowerMixin(LightningModule):
     model: Any
     # names of the constructor's arguments that change what the trained weights mean
     must_agree: ClassVar[tuple[str, ...]] = ()
+    training_files: Sequence[str] = ()  # what the model was trained on, as the data module names it
     _frozen = "model.tower."
     _tower_hash: str | None = None
 
@@ -32,6 +34,11 @@ class FrozenTowerMixin(LightningModule):
             self._tower_hash = weights_hash(self.model.tower.state_dict())
         return self._tower_hash
 
+    def on_fit_start(self) -> None:
+        """Note which samples the model is trained on."""
+        super().on_fit_start()
+        self.training_files = list(getattr(getattr(self.trainer, "datamodule", None), "training_files", ()))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen tower and the optimiser's memory out, and note which tower it was.
 
@@ -41,6 +48,8 @@ class FrozenTowerMixin(LightningModule):
         trained = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(self._frozen)}
         checkpoint["state_dict"] = trained
         checkpoint["tower_hash"] = self.tower_hash
+        checkpoint["model"] = type(self).__name__
+        checkpoint["training_files"] = list(self.training_files)
         if "optimizer_states" in checkpoint:  # empty, not gone: Lightning 2.6 restores as many as there are
             checkpoint["optimizer_states"] = []
 
@@ -69,6 +78,7 @@ class FrozenTowerMixin(LightningModule):
             raise InputError(msg)
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
             logger.warning("The checkpoint holds no optimiser state: the training goes on with a fresh optimiser.")
+        self.training_files = checkpoint.get("training_files", ())  # none in those of earlier versions
         checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(self._frozen)}
 
 

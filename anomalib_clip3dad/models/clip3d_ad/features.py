@@ -50,7 +50,7 @@ def read_samples(tower: VisionTower, image: torch.Tensor, views: Views | None, a
     Returns:
         The features; without views v = 0.
     """
-    batch = len(image)
+    batch = image.shape[0]  # not len(), which an exported graph takes for a constant
     if views is None:
         cls, tokens = tower(image)
         none = tokens[-1][:, None][:, :0]

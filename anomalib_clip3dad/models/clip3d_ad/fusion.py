@@ -75,7 +75,7 @@ class LocalFusion(nn.Module):
             (B, N_p, C); 0 where no view shows the patch (background, unmeasured).
         """
         refined = self.blocks(rearrange(tokens, "b v n d -> (b v) n d"))
-        refined = rearrange(refined, "(b v) n d -> b v n d", b=len(tokens))
+        refined = rearrange(refined, "(b v) n d -> b v n d", b=tokens.shape[0])
         mean = _mean_over(refined, visible[..., None], dim=1)
         return self.project(self.norm(mean)) * visible.any(dim=1)[..., None]
 
@@ -111,7 +111,7 @@ def align_tokens(
         padding_mode="border",
         align_corners=False,
     )
-    return rearrange(sampled, "(b v) d n 1 -> b v n d", b=len(tokens)) * seen, seen[..., 0]
+    return rearrange(sampled, "(b v) d n 1 -> b v n d", b=tokens.shape[0]) * seen, seen[..., 0]
 
 
 def _mean_over(values: torch.Tensor, weights: torch.Tensor, dim: int) -> torch.Tensor:

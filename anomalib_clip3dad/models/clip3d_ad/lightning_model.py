@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, take_views
 from anomalib_clip3dad.clip import VisionTower, cached_embeddings, load_clip, prompt_ensemble
+from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 CallbackT = TypeVar("CallbackT", bound=Callback)
 
 
-class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, AnomalibModule):  # type: ignore[misc]  # anomalib's to_onnx is not Lightning's
+class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, AnomalibModule):  # type: ignore[misc]
     """CLIP3D-AD: few-shot 3D anomaly detection with CLIP and multi-view images.
 
     Zuo et al., "CLIP3D-AD: Extending CLIP for 3D Few-Shot Anomaly Detection with Multi-View Images Generation",

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model as one graph: from a picture and its cloud to the answer."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .resize import exportable
+
+logger = logging.getLogger(__name__)
+
+INPUTS = ("image", "xyz")
+OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
+_ANY_SIZE = (272, 336)  # what a graph for any size is traced with; nothing of it stays in the graph
+
+
+class ExportGraph(nn.Module):
+    """Calls a model of RGB + XYZ and gives its answer as plain tensors.
+
+    Args:
+        model: whose forward takes `image` and `xyz` and returns an `InferenceBatch`; its parts are used as they are.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        # without a threshold, labels would be all false rather than unknown
+        self.outputs = OUTPUTS if model.has_threshold else ("pred_score", "anomaly_map")
+
+    def forward(self, image: Tensor, xyz: Tensor) -> tuple[Tensor, ...]:
+        """Judge a batch.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1].
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) or not finite = not measured.
+
+        Returns:
+            What `outputs` names: scores (B,), labels (B,), maps (B, S, S), masks (B, S, S), in the order of `OUTPUTS`.
+        """
+        answer = self.model(image, xyz)
+        return tuple(getattr(answer, name) for name in self.outputs)
+
+
+def trace(model: Any, input_size: tuple[int, int] | None) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
+    """Record all that a model does with a picture and its cloud.
+
+    Args:
+        model: see `ExportGraph`; it comes back as it was.
+        input_size: height and width of pictures and clouds; None for any.
+
+    Returns:
+        The program, for any number of samples, and the names of its outputs.
+    """
+    rows, columns = input_size or _ANY_SIZE
+    # values do not matter, since nothing in the models looks at them; but one tensor twice would become one input
+    image, xyz = (torch.full((2, 3, rows, columns), 0.5, device=model.device) for _ in INPUTS)
+    free: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if input_size is None:
+        free |= {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
+    with _ready(model):
+        graph = ExportGraph(model)
+        program = torch.export.export(graph, (image, xyz), dynamic_shapes=(free, dict(free)))
+    return program, graph.outputs
+
+
+@contextmanager
+def _ready(model: Any) -> Iterator[None]:
+    """Give the model a transform that exports, and evaluation mode, for as long as this lasts."""
+    pre_processor, was_training = model.pre_processor, model.training
+    transform = getattr(pre_processor, "transform", None)
+    model.eval()
+    if transform is not None:
+        pre_processor.transform = exportable(transform)
+    try:
+        yield
+    finally:
+        if transform is not None:
+            pre_processor.transform = transform
+        model.train(was_training)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resizing of pictures as matrix products: runtimes have filters of their own for it, which differ from PyTorch's."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2 import Compose, InterpolationMode, Resize
+
+
+def exportable(transform: nn.Module | None) -> nn.Module:
+    """Make a pre-processor's transform fit for export, to the same result.
+
+    Args:
+        transform: of (B, 3, H, W) pictures; None for none.
+
+    Returns:
+        The transform with every antialiased `Resize` to a fixed height and width as `MatrixResize`; the rest is left
+        as it is.
+    """
+    if transform is None:
+        return nn.Identity()
+    if isinstance(transform, Compose):
+        return nn.Sequential(*(exportable(part) for part in transform.transforms))
+    if isinstance(transform, Resize) and transform.antialias and transform.interpolation in KERNELS:
+        size = transform.size
+        if size is not None and len(size) == 2:
+            return MatrixResize((size[0], size[1]), transform.interpolation)
+    return transform
+
+
+class MatrixResize(nn.Module):
+    """`torchvision.transforms.v2.Resize` with antialiasing, as two matrix products.
+
+    OpenVINO 2026's own antialiased cubic differs by up to 0.08 of [0, 1].
+
+    Args:
+        size: rows and columns wanted.
+        interpolation: bilinear or bicubic.
+    """
+
+    def __init__(self, size: tuple[int, int], interpolation: InterpolationMode = InterpolationMode.BICUBIC) -> None:
+        super().__init__()
+        self.size = size
+        self.kernel, self.reach = KERNELS[interpolation]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Resize (B, C, H, W) pictures."""
+        rows, columns = (self._weights(image.shape[axis], self.size[axis], image) for axis in (-2, -1))
+        return rows @ image @ columns.T
+
+    def _weights(self, found: int, wanted: int, like: Tensor) -> Tensor:
+        """Share (wanted, found) that each old row has in each new one."""
+        old = torch.arange(found, dtype=like.dtype, device=like.device)
+        count = old[-1] + 1  # a tensor, so that H and W may be unknown until the graph runs
+        new = torch.arange(wanted, dtype=like.dtype, device=like.device)
+        # whole numbers but for the last division: some runtimes divide by multiplying with a rounded inverse
+        distance = ((2 * old + 1) * wanted - (2 * new[:, None] + 1) * count) / (2 * count.clamp(min=wanted))
+        weights = self.kernel(distance.abs()) * (distance.abs() < self.reach)
+        return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic with a = -0.5, as PIL's and PyTorch's antialiased bicubic."""
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return near.where(x < 1, far)
+
+
+def _triangle(x: Tensor) -> Tensor:
+    return 1 - x
+
+
+# kernel of the distance in (new or old, whichever are larger) pixels, and how far it reaches
+KERNELS: dict[InterpolationMode, tuple[Callable[[Tensor], Tensor], float]] = {
+    InterpolationMode.BICUBIC: (_cubic, 2.0),
+    InterpolationMode.BILINEAR: (_triangle, 1.0),
+}

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One way to call a trained model, whichever file it is in and whatever runs it."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anomalib_clip3dad.errors import InputError, MissingFileError
+
+from .export import need
+from .graph import INPUTS
+from .metadata import PREFIX, Metadata, describe
+
+Answer = dict[str, np.ndarray]
+
+
+class Runtime(ABC):
+    """A model, ready to run.
+
+    Attributes:
+        path: the file it comes from.
+        metadata: what the file says about itself.
+        device: what it runs on, as the runtime calls it.
+    """
+
+    path: Path
+    metadata: Metadata
+    device: str
+
+    def __call__(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
+        """Judge a batch.
+
+        Args:
+            image: see `ExportGraph`.
+            xyz: see there.
+
+        Returns:
+            Its outputs by name.
+
+        Raises:
+            ValueError: If the file was exported for pictures of another size.
+        """
+        found, wanted = list(image.shape[2:]), self.metadata.input_size
+        if wanted not in {None, tuple(found)}:
+            sizes = [" x ".join(map(str, size)) for size in (found, wanted or ())]
+            msg = f"image: found {sizes[0]} pixels, {self.path.name} was exported for {sizes[1]}; give that size, or "
+            msg += "export without input_size"
+            raise InputError(msg)
+        return self._judge(image, xyz)
+
+    @abstractmethod
+    def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
+        """The same for a batch of the right size."""
+
+
+class OnnxRuntime(Runtime):
+    """An .onnx file in ONNX Runtime.
+
+    Args:
+        path: the file.
+        device: cpu, cuda (gpu is the same), or auto: CUDA where ONNX Runtime has it.
+
+    Raises:
+        ValueError: If the file is damaged or not one of this package, or the device is not there.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self.path = path
+        need("onnxruntime")
+        import onnxruntime  # noqa: PLC0415
+
+        providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+        there = {name for name, provider in providers.items() if provider in onnxruntime.get_available_providers()}
+        wanted = {"gpu": "cuda", "auto": "cuda" if "cuda" in there else "cpu"}.get(device.lower(), device.lower())
+        if wanted not in there:
+            msg = f"device={device!r}: this ONNX Runtime has {', '.join(sorted(there))}; give one of them, or install "
+            msg += "onnxruntime-gpu"
+            raise InputError(msg)
+        try:
+            self._session = onnxruntime.InferenceSession(path, providers=[providers[wanted]])
+        except Exception as error:  # its errors have no common type
+            raise _unreadable(path, error) from None
+        self.device = wanted
+        found = self._session.get_modelmeta().custom_metadata_map
+        self.metadata = Metadata.from_texts(
+            {name.removeprefix(f"{PREFIX}."): text for name, text in found.items() if name.startswith(PREFIX)}, path
+        )
+
+    def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, dict(zip(INPUTS, (image, xyz), strict=True))), strict=True))
+
+
+class OpenVino(Runtime):
+    """An .xml (with its .bin) or .onnx file in OpenVINO.
+
+    Args:
+        path: the file.
+        device: a device of OpenVINO's: CPU, GPU, NPU, AUTO.
+        precision: what it computes in: f32; or bf16 or f16 where the device is faster with it.
+
+    Raises:
+        ValueError: If the file is damaged or not one of this package, or the device is not there.
+    """
+
+    def __init__(self, path: Path, device: str = "auto", precision: str = "f32") -> None:
+        self.path = path
+        need("openvino")
+        import openvino  # noqa: PLC0415
+
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+        except RuntimeError as error:
+            raise _unreadable(path, error) from None
+        self.metadata = Metadata.from_texts(_openvino_texts(path, model), path)
+        self.device = device.upper()
+        if self.device.partition(".")[0] not in {"AUTO", *(name.partition(".")[0] for name in core.available_devices)}:
+            msg = f"device={device!r}: this OpenVINO has {', '.join(core.available_devices)}; give one of them, or auto"
+            raise InputError(msg)
+        try:
+            self._model = core.compile_model(model, self.device, {"INFERENCE_PRECISION_HINT": precision})
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            msg = f"{path}: OpenVINO cannot run it with device={device!r}, precision={precision!r} ({reason})"
+            raise InputError(msg) from None
+
+    def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
+        answer = self._model(dict(zip(INPUTS, (image, xyz), strict=True)))
+        return {output.any_name: values for output, values in answer.to_dict().items()}
+
+
+class Torch(Runtime):
+    """A checkpoint in PyTorch; needs the CLIP weights that it was trained with, as any loading of it does.
+
+    Args:
+        path: the .ckpt file.
+        device: cpu, cuda, or auto: an accelerator if there is one.
+
+    Raises:
+        ValueError: If the file is damaged or no checkpoint of this package, or the device is not there.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self.path = path
+        from anomalib_clip3dad import models  # noqa: PLC0415  # they use this room for their export
+
+        try:
+            # what is safe to read, and no more: a pickle may run code
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # zipfile's, pickle's and its own
+            raise _unreadable(path, error) from None
+        ours = isinstance(content, dict) and "tower_hash" in content
+        kind = (
+            getattr(models, content.get("model", "Clip3dAd"), None) if ours else None
+        )  # once there was that one alone
+        if kind is None:
+            msg = f"{path}: this is no checkpoint of a model of anomalib_clip3dad; give one that `anomalib train` left"
+            raise InputError(msg)
+        place = _torch_device(device)
+        self.device = str(place)
+        self.model = kind.load_from_checkpoint(path, map_location="cpu").eval().to(place)
+        self.metadata = describe(self.model)
+
+    def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
+        with torch.inference_mode():
+            answer = self.model(*(torch.from_numpy(values).to(self.model.device) for values in (image, xyz)))
+        return {k: v.cpu().numpy() for k, v in answer._asdict().items() if v is not None}
+
+
+def open_model(path: str | Path, device: str = "auto", precision: str = "f32") -> Runtime:
+    """Open a trained model with what its file name asks for.
+
+    Args:
+        path: .onnx, .xml or .ckpt.
+        device: see the runtimes.
+        precision: OpenVINO's; the others compute in f32.
+
+    Returns:
+        The model, ready to run.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is of another kind, see the runtimes, or if `precision` is not f32 elsewhere.
+    """
+    path = Path(path)
+    if not path.is_file():
+        msg = f"{path}: no such file; give the .onnx, .xml or .ckpt of a trained model"
+        raise MissingFileError(msg)
+    if path.suffix == ".xml":
+        return OpenVino(path, device, precision)
+    if precision != "f32":
+        msg = (
+            f"precision={precision!r}: only OpenVINO (.xml) can compute in less than f32; leave it out for {path.name}"
+        )
+        raise InputError(msg)
+    if path.suffix == ".onnx":
+        return OnnxRuntime(path, device)
+    if path.suffix == ".ckpt":
+        return Torch(path, device)
+    msg = f"{path}: found {path.suffix or 'no extension'}; give the .onnx, .xml or .ckpt of a trained model"
+    raise InputError(msg)
+
+
+def _openvino_texts(path: Path, model: Any) -> dict[str, str]:
+    """The metadata's texts; OpenVINO keeps those of an IR, but not those of an ONNX file."""
+    if path.suffix == ".onnx":
+        import onnx  # noqa: PLC0415
+
+        pairs = onnx.load(path, load_external_data=False).metadata_props
+        return {pair.key.removeprefix(f"{PREFIX}."): pair.value for pair in pairs if pair.key.startswith(PREFIX)}
+    names = [name for name in Metadata.__dataclass_fields__ if model.has_rt_info([PREFIX, name])]
+    return {name: model.get_rt_info([PREFIX, name]).astype(str) for name in names}
+
+
+def _torch_device(device: str) -> torch.device:
+    if device == "auto":
+        return (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None) or torch.device(
+            "cpu"
+        )
+    try:
+        found = torch.device({"gpu": "cuda"}.get(device.lower(), device.lower()))
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"device={device!r}: this PyTorch cannot use it ({reason}); give cpu or auto"
+        raise InputError(msg) from None
+    return found
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    msg = f"{path}: it cannot be read ({reason}); it is damaged, or its weights file (.bin, .onnx.data) is not beside "
+    msg += "it: copy or export it again"
+    return InputError(msg)
