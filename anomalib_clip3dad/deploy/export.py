@@ -16,7 +16,7 @@ from lightning.pytorch import LightningModule
 
 from anomalib_clip3dad.errors import InputError, MissingPackageError
 
-from .calibration import calibration_samples
+from .compression import compress
 from .graph import INPUTS, trace
 from .metadata import PREFIX, describe
 
@@ -66,12 +66,9 @@ class RGBXYZExportMixin(LightningModule):
         """
         settled = {"input_names", "output_names", "dynamic_axes", "dynamic_shapes"} & set(kwargs)
         if settled or kwargs.get("opset_version", _OPSET) < _OPSET:
-            msg = (
-                f"onnx_kwargs: {', '.join(sorted(settled)) or 'opset_version'} cannot be chosen; inputs are image and "
-            )
-            msg += (
-                f"xyz, the number of samples is free, input_size settles height and width, opset is {_OPSET} or later"
-            )
+            named = ", ".join(sorted(settled)) or "opset_version"
+            msg = f"onnx_kwargs: {named} cannot be chosen; inputs are image and xyz, the number of samples is free, "
+            msg += f"input_size settles height and width, opset_version is {_OPSET} or later"
             raise InputError(msg)
         need("onnx", "onnxscript")
         metadata = describe(self, input_size)
@@ -137,13 +134,13 @@ class RGBXYZExportMixin(LightningModule):
         with TemporaryDirectory() as folder:
             onnx = self.to_onnx(folder, model_file_name, input_size, **(onnx_kwargs or {}))
             converted = openvino.convert_model(onnx, **(ov_kwargs or {}))
-        if compression_type in {CompressionType.INT8, CompressionType.INT8_PTQ}:
-            converted = _in_8_bits(converted, compression_type, datamodule)
+        if compression_type is not None:
+            converted = compress(converted, compression_type, datamodule)
         metadata = replace(describe(self, input_size), compression=compression_type and compression_type.value)
         for name, text in metadata.to_texts().items():
             converted.set_rt_info(text, [PREFIX, name])
         path = _folder(export_root, ExportType.OPENVINO) / f"{model_file_name}.xml"
-        openvino.save_model(converted, path, compress_to_fp16=compression_type == CompressionType.FP16)
+        openvino.save_model(converted, path, compress_to_fp16=False)
         return path
 
 
@@ -178,25 +175,3 @@ def _tidy(model: Any) -> None:
         value.metadata_props.clear()
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
-
-
-def _in_8_bits(model: Any, kind: CompressionType, datamodule: AnomalibDataModule | None) -> Any:
-    """Quantise all weights, or all that the vision tower computes; geometry keeps its precision."""
-    import nncf  # noqa: PLC0415
-
-    nncf.set_log_level(logging.WARNING)  # or it tells of every node that it leaves alone
-    part = "model/model/" if kind == CompressionType.INT8 else "model/model/tower/"
-    constants = {"Constant", "Parameter", "Result"}
-    others = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in constants]
-    rest = nncf.IgnoredScope(names=[name for name in others if not name.startswith(part)], validate=False)
-    if kind == CompressionType.INT8:
-        return nncf.compress_weights(model, ignored_scope=rest)
-    samples = calibration_samples(datamodule)
-    logger.info("Quantising; ranges are measured on %d samples.", len(samples))
-    return nncf.quantize(
-        model,
-        nncf.Dataset(samples),
-        model_type=nncf.ModelType.TRANSFORMER,
-        ignored_scope=rest,
-        subset_size=len(samples),
-    )

@@ -22,11 +22,10 @@ def exportable(transform: nn.Module | None) -> nn.Module:
         return nn.Identity()
     if isinstance(transform, Compose):
         return nn.Sequential(*(exportable(part) for part in transform.transforms))
-    if isinstance(transform, Resize) and transform.antialias and transform.interpolation in KERNELS:
-        size = transform.size
-        if size is not None and len(size) == 2:
-            return MatrixResize((size[0], size[1]), transform.interpolation)
-    return transform
+    size = transform.size if isinstance(transform, Resize) and transform.antialias else None
+    if size is None or len(size) != 2 or transform.interpolation not in {*KERNELS, *(mode.value for mode in KERNELS)}:
+        return transform
+    return MatrixResize((size[0], size[1]), InterpolationMode(transform.interpolation))  # torchvision keeps either form
 
 
 class MatrixResize(nn.Module):

@@ -34,7 +34,8 @@ def anomaly_score(
 ) -> torch.Tensor:
     """Score images: how faulty the whole looks, plus the worst pixel.
 
-    CLIP3D-AD, Eq. 16-18: S- / (S- + S+) + max S_map. S- and S+ are a softmax, so their sum is 1.
+    CLIP3D-AD, Eq. 16-18: S- / (S- + S+) + max S_map. S- and S+ are a softmax, so their sum is 1. Half of it here: what
+    lies beyond [0, 1] torchmetrics takes for logits, one batch and not the next, which ruins AUROC and threshold.
 
     Args:
         image: I, (B, C).
@@ -43,12 +44,12 @@ def anomaly_score(
         temperature: tau.
 
     Returns:
-        (B,) in [0, 2], larger = more anomalous.
+        (B,) in [0, 1], larger = more anomalous.
 
     >>> anomaly_score(torch.tensor([[0.0, 1.0]]), torch.eye(2), torch.full((1, 2, 2), 0.25)).item()
-    1.2499994039535522
+    0.6249997019767761
     """
-    return _anomalous_share(image, text, temperature) + anomaly_map.amax(dim=(-2, -1))
+    return (_anomalous_share(image, text, temperature) + anomaly_map.amax(dim=(-2, -1))) / 2
 
 
 def _anomalous_share(embeddings: torch.Tensor, text: torch.Tensor, temperature: float) -> torch.Tensor:

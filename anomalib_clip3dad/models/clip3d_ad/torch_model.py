@@ -70,7 +70,7 @@ class Clip3dAdModel(nn.Module):
             views: their rendered views (B, v, 3, S, S) with P_2D and visibility; None without views.
 
         Returns:
-            In evaluation: `pred_score` (B,) in [0, 2] and `anomaly_map` (B, S, S) in [0, 1], larger = more anomalous.
+            In evaluation: `pred_score` (B,) in [0, 1] and `anomaly_map` (B, S, S) in [0, 1], larger = more anomalous.
 
         Raises:
             ValueError: If the number of views is not the one the model was made for.

@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from anomalib.data import ImageBatch
+from anomalib.metrics import AUROC
 
 from anomalib_clip3dad.models.clip3d_ad.scoring import anomaly_score, similarity_map
 
@@ -42,7 +44,18 @@ def test_equations_16_to_18() -> None:
         total = math.exp(s[0] / 0.07) + math.exp(s[1] / 0.07)
         positive, negative = math.exp(s[0] / 0.07) / total, math.exp(s[1] / 0.07) / total
         expected = negative / (negative + positive) + max(s_map[b].flatten().tolist())
-        assert scores[b].item() == pytest.approx(expected, abs=1e-5)
+        assert scores[b].item() == pytest.approx(expected / 2, abs=1e-5)
+
+
+def test_the_worst_score_is_no_logit_to_torchmetrics() -> None:
+    """In batches of one, each of which torchmetrics looks at by itself."""
+    text = torch.eye(2)
+    scores = [anomaly_score(torch.tensor([[1.0, x]]), text, torch.full((1, 2, 2), x)) for x in (0.9, 1.0, 0.2, 0.8)]
+    metric = AUROC(fields=["pred_score", "gt_label"])
+    for score, label in zip(scores, (True, True, False, False), strict=True):
+        metric.update(ImageBatch(image=torch.zeros(1, 3, 2, 2), pred_score=score, gt_label=torch.tensor([label])))
+    assert metric.compute() == 1
+    assert max(scores) <= 1
 
 
 def test_half_precision_around_does_not_reach_the_similarities() -> None:
