@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from .registration import register_with
 
 if TYPE_CHECKING:
-    from .models import Clip3dAd
+    from .models import Btf, Clip3dAd
 
-__all__ = ["Clip3dAd"]
+__all__ = ["Btf", "Clip3dAd"]
 
 register_with("anomalib.models", f"{__name__}.models")
 

@@ -3,11 +3,12 @@
 
 from anomalib import models as anomalib_models
 
+from .btf import Btf
 from .clip3d_ad import Clip3dAd
 
-__all__ = ["Clip3dAd"]
+__all__ = ["Btf", "Clip3dAd"]
 
 # `get_model("clip3d_ad")` and `list_models()` see every direct subclass of AnomalibModule. `get_model({"class_path":
 # "Clip3dAd"})`, also what benchmarks and configs use, looks the name up in anomalib.models (read in anomalib 2.7.0).
-for _model in (Clip3dAd,):
+for _model in (Btf, Clip3dAd):
     setattr(anomalib_models, _model.__name__, _model)

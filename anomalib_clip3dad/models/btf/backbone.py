@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frozen network that reads the pictures, and where its weights come from."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+from anomalib.models.components import TimmFeatureExtractor
+
+from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
+from anomalib_clip3dad.seeding import drawing_from
+
+logger = logging.getLogger(__name__)
+
+_RANDOM_SEED = 0  # a checkpoint holds no frozen weights: random ones must be drawn alike again
+
+
+def load_backbone(
+    backbone: str, layers: Sequence[str], pre_trained: bool = True, backbone_weights: str | Path | None = None
+) -> TimmFeatureExtractor:
+    """Build the feature extractor of anomalib's PatchCore.
+
+    Args:
+        backbone: a convolutional network of timm.
+        layers: its stages whose features are taken, the finest first.
+        pre_trained: take timm's weights, downloaded once to its cache; otherwise random ones, drawn with a fixed seed.
+        backbone_weights: path of a local file (.safetensors, or .pt / .pth with a state dict) to take instead.
+
+    Returns:
+        The extractor in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: If backbone or layers are unknown, or the file belongs to another network.
+        FileNotFoundError: If there is no such file.
+        ConnectionError: If timm's weights cannot be downloaded.
+    """
+    if not timm.is_model(backbone):
+        msg = f"backbone={backbone!r}: timm knows no such network; see timm.list_models()"
+        raise InputError(msg)
+    if backbone_weights is not None and not Path(backbone_weights).is_file():
+        msg = f"backbone_weights={str(backbone_weights)!r}: no such file; give the path of a weights file of {backbone}"
+        raise MissingFileError(msg)
+    extractor = _build(backbone, layers, download=pre_trained and backbone_weights is None)
+    if backbone_weights is not None:
+        _load(extractor, backbone, Path(backbone_weights))
+    elif not pre_trained:
+        msg = "pre_trained=False: %s runs with RANDOM weights; its scores mean nothing. Give backbone_weights=PATH."
+        logger.warning(msg, backbone)
+    return extractor
+
+
+def _build(backbone: str, layers: Sequence[str], download: bool) -> TimmFeatureExtractor:
+    try:
+        with drawing_from(_RANDOM_SEED):
+            extractor = TimmFeatureExtractor(backbone, list(layers), pre_trained=download).eval()
+    except (OSError, RuntimeError) as error:
+        if not download:
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        msg = f"pre_trained=True: the weights of {backbone} cannot be reached ({reason}); copy them here and give "
+        msg += "backbone_weights=PATH, or give pre_trained=False for random weights"
+        raise UnreachableError(msg) from None
+    # a stage that the network has not is left out with a line in the log (read in anomalib 2.7.0)
+    if extractor.layers != list(layers) or not extractor.layers:
+        network: Any = timm.create_model(backbone, features_only=True)
+        stages = network.feature_info.module_name()
+        msg = f"layers={list(layers)}: the stages of {backbone} are {', '.join(stages)}; name some of them"
+        raise InputError(msg)
+    return extractor
+
+
+def _load(extractor: TimmFeatureExtractor, backbone: str, file: Path) -> None:
+    try:
+        state = timm.models.load_state_dict(str(file), weights_only=True)
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        msg = f"backbone_weights: {file} holds no weights that can be read safely ({reason}); give a .safetensors "
+        msg += "file, or a .pt / .pth file with a plain state dict"
+        raise InputError(msg) from None
+    own = extractor.feature_extractor.state_dict()
+    # what is beyond the last stage taken has no place here
+    lacking = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
+    if lacking:
+        msg = f"backbone_weights: {file} does not fit backbone={backbone!r} ({lacking[0]} is missing or of another "
+        msg += "shape); choose the network that these weights belong to"
+        raise InputError(msg)
+    extractor.feature_extractor.load_state_dict({name: state[name] for name in own})

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Back to the Feature as a module of tensors: picture, cloud and foreground in, score and map out."""
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models.components import TimmFeatureExtractor
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from anomalib_clip3dad.geometry.fpfh import organised_fpfh
+
+from .memory import PatchMemory
+
+_PATCH = 8  # pixels: 28 x 28 patches of 224 x 224, those of the finest stage that the backbone gives
+
+
+class BtfModel(nn.Module):
+    """BTF (Horwitz & Hoshen, "Back to the Feature", arXiv 2203.05550) on anomalib's PatchCore.
+
+    Args:
+        extractor: the frozen network that reads the pictures; None for none.
+        with_fpfh: whether the cloud is read.
+        num_neighbors: see `PatchMemory`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, extractor: TimmFeatureExtractor | None, with_fpfh: bool = True, num_neighbors: int = 3) -> None:
+        super().__init__()
+        self.tower = extractor or nn.Identity()
+        self.with_rgb, self.with_fpfh = extractor is not None, with_fpfh
+        self.memory = PatchMemory([str(layer) for layer in extractor.layers] if extractor else (), num_neighbors)
+        for name, values in {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}.items():  # ImageNet's
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def embed(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the patches: of RGB, then of FPFH, as they are, so that FPFH's outweigh the others.
+
+        Args:
+            image: `(B, 3, S, S)` RGB in [0, 1].
+            xyz: `(B, 3, S, S)`, metres, camera frame, finite in the foreground.
+            foreground: `(B, S, S)` bool.
+
+        Returns:
+            `(B, C, h, w)`, and `(B, h, w)` bool: the patches with a point, which are those whose FPFH is not zero.
+        """
+        maps = [self._read_rgb(image * foreground[:, None])] if self.with_rgb else []
+        rows, columns = maps[0].shape[-2:] if maps else (-(-side // _PATCH) for side in image.shape[-2:])
+        grid = rows, columns
+        if self.with_fpfh:
+            maps.append(pool_to_grid(organised_fpfh(xyz, foreground), grid))
+        occupied = pool_to_grid(foreground[:, None].float(), grid)[:, 0] > 0
+        return torch.cat(maps, dim=1), occupied
+
+    @torch.no_grad()
+    def _read_rgb(self, image: Tensor) -> Tensor:
+        """Patch features of anomalib's PatchCore, (B, C, h, w): BTF's but for how the coarser stage is brought to h, w.
+
+        BTF repeats its features, PatchCore interpolates them.
+        """
+        features = self.tower((image - self.mean) / self.std)
+        pooled = {layer: self.memory.feature_pooler(feature) for layer, feature in features.items()}
+        return self.memory.generate_embedding(pooled)
+
+    def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
+        """Judge a batch; arguments are those of `embed`, answer and errors those of `PatchMemory`."""
+        height, width = image.shape[-2:]
+        return self.memory(*self.embed(image, xyz, foreground), (height, width))
+
+
+def pool_to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Average features of pixels to features of patches, as BTF does: over 3 x 3 pixels, then over each patch.
+
+    Args:
+        maps: `(B, C, H, W)`.
+        grid: rows and columns of patches.
+
+    Returns:
+        `(B, C, *grid)`.
+
+    Example:
+        >>> pool_to_grid(torch.arange(16.0).reshape(1, 1, 4, 4), (1, 2)).tolist()
+        [[[[7.0, 8.0]]]]
+    """
+    return F.adaptive_avg_pool2d(F.avg_pool2d(maps, 3, stride=1), grid)

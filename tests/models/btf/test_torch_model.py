@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Features against loops, and scores against anomalib's PatchCore as it stands."""
+
+import numpy as np
+import pytest
+import torch
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from torch import nn
+from torchvision.transforms.v2.functional import normalize
+
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.geometry.fpfh import organised_fpfh
+from anomalib_clip3dad.models.btf.backbone import load_backbone
+from anomalib_clip3dad.models.btf.memory import PatchMemory
+from anomalib_clip3dad.models.btf.torch_model import BtfModel, pool_to_grid
+from tests.conftest import depth_batch
+
+LAYERS = ("layer2", "layer3")
+
+
+class Given(nn.Module):
+    """Stands where PatchCore has its backbone and gives ready features."""
+
+    def __init__(self, embedding: torch.Tensor) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, _: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"given": self.embedding}
+
+
+def patchcore(num_neighbors: int, ratio: float, shots: list[torch.Tensor], test: torch.Tensor, size: int) -> tuple:
+    """Bank and answer of anomalib's own model for features (B, C, h, w) from elsewhere."""
+    model = PatchcoreModel(["layer1"], "resnet18", pre_trained=False, num_neighbors=num_neighbors)
+    model.layers, model.feature_pooler = ["given"], nn.Identity()
+    picture = torch.zeros(1, 3, size, size)
+    model.train()
+    for embedding in shots:
+        model.feature_extractor = Given(embedding)
+        model(picture)
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002
+    model.subsample_embedding(ratio)
+    model.eval().feature_extractor = Given(test)
+    answer = model(picture)
+    return model.memory_bank, answer.pred_score, answer.anomaly_map[:, 0]
+
+
+@pytest.mark.parametrize("channels", [33, 400])
+@pytest.mark.parametrize(("shots", "ratio", "num_neighbors"), [(1, 0.1, 3), (2, 0.1, 1), (4, 0.5, 9), (1, 0.06, 100)])
+def test_same_features_same_scores_as_patchcore(channels: int, shots: int, ratio: float, num_neighbors: int) -> None:
+    """To the bit, with banks smaller than the number of neighbours among them."""
+    seen = [torch.randn(1, channels, 6, 6) for _ in range(shots)]
+    test = torch.randn(2, channels, 6, 6)
+    bank, pred_score, anomaly_map = patchcore(num_neighbors, ratio, seen, test, 48)
+    memory = PatchMemory(num_neighbors=num_neighbors)
+    for embedding in seen:
+        memory.remember(embedding)
+    memory.choose_coreset(ratio, seed=7)
+    found = memory(test, torch.ones(2, 6, 6, dtype=torch.bool), (48, 48))
+    assert torch.equal(memory.memory_bank, bank)
+    assert torch.equal(found.pred_score, pred_score)
+    assert torch.equal(found.anomaly_map, anomaly_map)
+
+
+def test_rgb_alone_is_patchcore_with_its_own_backbone() -> None:
+    """Picture in, scores out; all is foreground, so nothing is blackened."""
+    extractor = load_backbone("resnet18", LAYERS, pre_trained=False)
+    reference = PatchcoreModel(LAYERS, "resnet18", pre_trained=False, num_neighbors=3)
+    reference.feature_extractor.load_state_dict(extractor.state_dict())
+    model = BtfModel(extractor, with_fpfh=False).eval()
+    shots, test = torch.rand(2, 3, 64, 64), torch.rand(3, 3, 64, 64)
+    cloud, foreground = torch.ones(3, 3, 64, 64), torch.ones(3, 64, 64, dtype=torch.bool)
+    statistics = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    reference.train()(normalize(shots, *statistics))
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    reference.subsample_embedding(0.1)
+    expected = reference.eval()(normalize(test, *statistics))
+    model.memory.remember(model.embed(shots, cloud[:2], foreground[:2])[0])
+    model.memory.choose_coreset(0.1, seed=0)
+    found = model(test, cloud, foreground)
+    assert torch.equal(found.pred_score, expected.pred_score)
+    assert torch.equal(found.anomaly_map, expected.anomaly_map[:, 0])
+
+
+def test_features_of_both_stand_side_by_side_as_they_are() -> None:
+    batch = depth_batch(2, 48, 48)
+    foreground = batch.depth_map[:, 2] > 0
+    foreground[:, :20] = False
+    extractor = load_backbone("resnet18", LAYERS, pre_trained=False)
+    parts = BtfModel(extractor, with_fpfh=False), BtfModel(None), BtfModel(extractor)
+    rgb, fpfh, both = (model.embed(batch.image, batch.depth_map, foreground) for model in parts)
+    assert rgb[0].shape == (2, 128 + 256, 6, 6)
+    assert fpfh[0].shape == (2, 33, 6, 6)
+    assert torch.equal(both[0], torch.cat((rgb[0], fpfh[0]), dim=1))
+    assert torch.equal(rgb[1], both[1])
+    torch.testing.assert_close(fpfh[0], pool_to_grid(organised_fpfh(batch.depth_map, foreground), (6, 6)))
+    # patches without a point, and they alone, have no feature
+    assert torch.equal(fpfh[0].any(dim=1), fpfh[1])
+    assert not fpfh[1][:, :2].any()
+    assert fpfh[1][:, 3:].all()
+
+
+def test_what_is_not_foreground_is_black() -> None:
+    batch = depth_batch(1, 48, 48)
+    foreground = torch.zeros(1, 48, 48, dtype=torch.bool)
+    foreground[:, 10:30, 10:30] = True
+    model = BtfModel(load_backbone("resnet18", LAYERS, pre_trained=False), with_fpfh=False)
+    one, _ = model.embed(batch.image, batch.depth_map, foreground)
+    other, _ = model.embed(batch.image.where(foreground[:, None], 0.7), batch.depth_map, foreground)
+    assert torch.equal(one, other)
+
+
+def test_pooling_against_loops() -> None:
+    maps = torch.rand(2, 3, 18, 26, dtype=torch.float64)
+    found = pool_to_grid(maps, (2, 3))
+    smooth = torch.zeros(2, 3, 16, 24, dtype=torch.float64)
+    for row in range(16):
+        for column in range(24):
+            smooth[..., row, column] = maps[..., row : row + 3, column : column + 3].mean(dim=(2, 3))
+    for row in range(2):
+        for column in range(3):
+            expected = smooth[..., 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].mean(dim=(2, 3))
+            torch.testing.assert_close(found[..., row, column], expected)
+
+
+def test_patches_without_a_point_score_nothing() -> None:
+    memory = PatchMemory(num_neighbors=1)
+    memory.remember(torch.zeros(1, 4, 2, 2))
+    memory.choose_coreset(1.0, seed=0)
+    far = torch.ones(1, 4, 2, 2)
+    far[..., 0, 0] = 10
+    occupied = torch.tensor([[[False, True], [True, True]]])
+    assert memory(far, occupied, (20, 20)).pred_score.item() == pytest.approx(2.0)
+    assert memory(far, ~occupied, (20, 20)).pred_score.item() == pytest.approx(20.0)
+    nothing = memory(far, torch.zeros_like(occupied), (20, 20))
+    assert not nothing.pred_score.any()
+    assert not nothing.anomaly_map.any()
+
+
+def test_the_coreset_is_that_of_its_seed_and_disturbs_nobody() -> None:
+    embedding = torch.randn(1, 400, 6, 6)
+
+    def bank(seed: int) -> torch.Tensor:
+        memory = PatchMemory()
+        memory.remember(embedding)
+        memory.choose_coreset(0.2, seed)
+        return memory.memory_bank
+
+    states = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    first = bank(3)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    torch.rand(5)
+    assert torch.equal(bank(3), first)
+    assert not torch.equal(bank(4), first)
+
+
+def test_empty_banks_are_refused() -> None:
+    memory = PatchMemory()
+    with pytest.raises(InputError, match="the memory bank is empty; train"):
+        memory(torch.zeros(1, 4, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool), (16, 16))
+    memory.remember(torch.zeros(1, 4, 2, 2))
+    with pytest.raises(InputError, match=r"coreset_sampling_ratio=0.1: nothing would be left of 4 patches"):
+        memory.choose_coreset(0.1, seed=0)
