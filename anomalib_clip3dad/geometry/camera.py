@@ -12,7 +12,9 @@ from .organised import check_shape
 _HALF_FIELD_OF_VIEW = math.radians(30)
 _DISTANCE = 0.7 / math.tan(_HALF_FIELD_OF_VIEW)  # 1.2124 box edges: where Open3D's viewer, and so CPMF, puts the camera
 _MIN_EDGE = 1e-3  # metres: the box of a single point, or of none, must not put the camera onto it
-_CENTRE_STEP = 1 / 8192  # metres, 0.12 mm
+# Metres, 0.12 mm and 0.015 mm: so coarse that no runtime's last bit matters.
+_CENTRE_STEP, _DISTANCE_STEP = 1 / 8192, 1 / 65536
+_FAR = 1e6  # metres, beyond all points
 _NEAR = 1e-4  # metres: what is nearer, or behind, has no pixel
 
 
@@ -23,7 +25,7 @@ class Camera(NamedTuple):
         centre: `(B, 3)`, metres, sensor frame: what the cloud is turned about, the mean of the foreground points
             to 1/8192 m.
         eye: `(B, 3)`, metres, sensor frame: where the camera stands, looking along +z.
-        distance: `(B,)`, metres from `eye` to the centre of the foreground's box.
+        distance: `(B,)`, metres from `eye` to the centre of the foreground's box, to 1/65536 m.
         focal: Focal length in pixels.
         principal: Principal point in pixels, the same for columns and rows; pixel centres are at integers.
     """
@@ -69,6 +71,7 @@ def place_camera(xyz: Tensor, foreground: Tensor, size: int) -> Camera:
     low = xyz.where(inside, math.inf).amin(dim=(2, 3)).where(count > 0, 0.0)
     high = xyz.where(inside, -math.inf).amax(dim=(2, 3)).where(count > 0, 0.0)
     distance = _DISTANCE * (high - low).amax(dim=1).clamp(min=_MIN_EDGE)
+    distance = (distance / _DISTANCE_STEP).round() * _DISTANCE_STEP
     x, y, z = ((low + high) / 2).unbind(dim=1)
     eye = torch.stack((x, y, z - distance), dim=1)
     return Camera(centre, eye, distance, focal=size / 2 / math.tan(_HALF_FIELD_OF_VIEW), principal=size / 2 - 0.5)
@@ -91,10 +94,11 @@ def rotate(points: Tensor, rotations: Tensor, centre: Tensor) -> Tensor:
         ValueError: `points` is not `(B, 3, N)`.
     """
     check_shape("points", points, "(B, 3, N)")
-    x, y, z = (points - centre[..., None])[:, None, :, None].unbind(dim=2)
-    # three products instead of a matmul: that may round to TF32 on a GPU, and its bits may change with the batch size
-    turned = rotations[:, :, 0, None] * x + rotations[:, :, 1, None] * y + rotations[:, :, 2, None] * z
-    return turned + centre[:, None, :, None]
+    axes = (points - centre[..., None])[:, None, :, None].unbind(dim=2)
+    # three products instead of a matmul: that may round to TF32 on a GPU, and its bits may change with the batch size;
+    # clamped, which changes nothing but that no runtime can make one rounding of product and sum
+    x, y, z = ((rotations[:, :, i, None] * axis).clamp(-_FAR, _FAR) for i, axis in enumerate(axes))
+    return x + y + z + centre[:, None, :, None]
 
 
 def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -121,3 +125,32 @@ def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     depth = seen[:, :, 2]
     pixels = camera.focal * seen[:, :, :2] / depth.clamp(min=_NEAR)[:, :, None] + camera.principal
     return pixels, depth.where(depth > _NEAR, math.inf)
+
+
+def nearest_pixels(points: Tensor, pixels: Tensor, depth: Tensor, camera: Camera) -> Tensor:
+    """Find the pixel that every point falls into, the same one whatever computes it.
+
+    The paper does not give it: our choice, the nearest. Some runtimes divide by multiplying with a rounded inverse, and
+    a point at the rim between two pixels would now fall into the one, now into the other. So the quotient proposes and
+    a comparison of products decides: u >= k - 1/2 means f x >= (k - 1/2 - c) z.
+
+    Args:
+        points: `(B, v, 3, N)`, as for `project`.
+        pixels: `(B, v, 2, N)`, `project`'s answer.
+        depth: `(B, v, N)`, `project`'s answer.
+        camera: The sample's camera.
+
+    Returns:
+        `(B, v, 2, N)`, column and row, whole numbers, possibly outside the image.
+
+    Example:
+        >>> eye = torch.tensor([[0.0, 0.0, 0.0]])
+        >>> camera = Camera(eye, eye, torch.tensor([1.0]), focal=100.0, principal=49.5)
+        >>> points = torch.tensor([0.1, -0.2, 2.0]).reshape(1, 1, 3, 1)
+        >>> nearest_pixels(points, *project(points, camera), camera).flatten().tolist()
+        [55.0, 40.0]
+    """
+    ray = camera.focal * (points - camera.eye[:, None, :, None])[:, :, :2]
+    proposed = (pixels + 0.5).floor()
+    lower, upper = ((proposed + rim - camera.principal) * depth[:, :, None] for rim in (-0.5, 0.5))
+    return proposed - (ray < lower).to(pixels.dtype) + (ray >= upper).to(pixels.dtype)

@@ -9,7 +9,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .camera import place_camera, project, rotate
+from .camera import nearest_pixels, place_camera, project, rotate
 from .organised import check_shape
 from .shading import head_light, surface_normals
 from .splat import MAX_RADIUS, depth_in_pixels, grow, ray_spacing, splat_radius, visible_points, z_buffer
@@ -105,7 +105,7 @@ def render_views(
     enlargement = (points[:, None, 2] / depth).where(drawn, 0.0).amax(dim=(1, 2))
     radius = splat_radius(ray_spacing(xyz, foreground), enlargement, camera.focal)
     # the canvas is a splat larger all around, for points outside the image whose splats reach into it
-    nearest, canvas = (pixels + 0.5).floor() + MAX_RADIUS, size + 2 * MAX_RADIUS
+    nearest, canvas = nearest_pixels(turned, pixels, depth, camera) + MAX_RADIUS, size + 2 * MAX_RADIUS
     on_canvas = ((nearest >= 0) & (nearest < canvas)).all(dim=2)
     in_image = ((nearest >= MAX_RADIUS) & (nearest < MAX_RADIUS + size)).all(dim=2)
     depth = depth_in_pixels(depth, camera).where(drawn & on_canvas, math.inf)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from anomalib_clip3dad.geometry import Camera, place_camera, project, rotate, view_rotations
+from anomalib_clip3dad.geometry.camera import nearest_pixels
 
 from .scenes import bumpy
 
@@ -17,13 +18,14 @@ def test_camera_of_a_known_box():
         xyz[0, :, i // 3, i % 3] = torch.tensor(point)
     foreground = torch.tensor([[[True, True, True], [True, False, False]]])
     camera = place_camera(xyz, foreground, size=240)
-    np.testing.assert_allclose(camera.centre[0], [0.025, 0.3, 0.525], atol=1e-6)
-    assert camera.distance.item() == pytest.approx(1.2124356 * 0.2)
-    np.testing.assert_allclose(camera.eye[0], [0.05, 0.3, 0.525 - 1.2124356 * 0.2], atol=1e-6)
+    # to 1/8192 m, and to 1/65536 m
+    np.testing.assert_allclose(camera.centre[0], [205 / 8192, 2458 / 8192, 4301 / 8192], atol=1e-7)
+    assert camera.distance.item() == pytest.approx(round(1.2124356 * 0.2 * 65536) / 65536)
+    np.testing.assert_allclose(camera.eye[0], [0.05, 0.3, 0.525 - 1.2124356 * 0.2], atol=1e-5)
     assert camera.focal == pytest.approx(207.846097)
     assert camera.principal == 119.5
     # the largest edge, at the distance of the box's centre, spans 1 / 1.4 of the image
-    assert 0.2 / camera.pixel_size.item() == pytest.approx(240 / 1.4)
+    assert 0.2 / camera.pixel_size.item() == pytest.approx(240 / 1.4, rel=1e-4)
 
 
 @pytest.mark.parametrize("points", [0, 1])
@@ -61,6 +63,18 @@ def test_equation_4_against_the_matrices():
             scaled = intrinsic @ extrinsic @ np.append(points[0, k, :, i].double().numpy(), 1.0)
             np.testing.assert_allclose(pixels[0, k, :, i], scaled[:2] / scaled[2], atol=1e-3)
             assert depth[0, k, i].item() == pytest.approx(scaled[2], rel=1e-5)
+
+
+def test_a_point_on_the_rim_belongs_to_the_next_pixel_whatever_the_quotient_says():
+    """Depth and focal length are powers of two, so that products are exact; the quotient is off as some make it."""
+    eye = torch.zeros(1, 3)
+    camera = Camera(eye, eye, torch.ones(1), focal=64.0, principal=15.5)
+    columns = torch.arange(20) - 0.5  # rims: u = k - 1/2 belongs to k
+    points = torch.stack((2 * (columns - 15.5) / 64, torch.zeros(20), torch.full((20,), 2.0)))[None, None]
+    pixels, depth = project(points, camera)
+    for off in (-1e-5, 0.0, 1e-5):
+        found = nearest_pixels(points, pixels + off, depth, camera)
+        assert found[0, 0, 0].tolist() == list(range(20))
 
 
 def test_points_behind_the_camera_have_no_depth():

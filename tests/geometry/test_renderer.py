@@ -43,7 +43,8 @@ def slow_views(image, xyz, foreground, rotations, size):
         placed = []
         for n in index:
             column, row = (math.floor(x + 0.5) for x in pixels[0, k, :, n].tolist())
-            far = round(depth[0, k, n].item() / camera.pixel_size.item() * 1024) / 1024
+            steps = 64 * round(1024 / camera.pixel_size.item() / 64)
+            far = round(depth[0, k, n].item() * steps) / 1024
             if 0 <= column < size and 0 <= row < size:
                 placed.append((n, row, column, far))
             for r in range(max(0, row - radius), min(size, row + radius + 1)):
