@@ -10,12 +10,31 @@ from lightning.pytorch import LightningModule
 
 from anomalib_clip3dad.data import Intrinsics
 from anomalib_clip3dad.data.arrays import Array, as_part
+from anomalib_clip3dad.geometry import resize_organised
 
 
 class PredictionMixin(LightningModule):
     """Gives `predict` to models whose forward takes `image` and `xyz`. Put it before AnomalibModule among the bases."""
 
     has_threshold: Any
+    pre_processor: Any
+
+    def at_model_size(self, image: torch.Tensor, xyz: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bring pictures and their clouds to what the model reads, as the pre-processor does around the steps.
+
+        Not by `self.pre_processor(image)`, which resizes without antialiasing, unlike the steps (read in anomalib
+        2.7.0).
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1].
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) or not finite = not measured.
+
+        Returns:
+            Both of one size, (B, 3, S, S); (0, 0, 0) = not measured.
+        """
+        transform = getattr(self.pre_processor, "transform", None)
+        image = transform(image) if transform else image
+        return image, resize_organised(xyz, tuple(image.shape[-2:]))
 
     def predict(self, image: Array, xyz: Array, camera: Intrinsics | str | Path | None = None) -> DepthBatch:
         """Judge one part.

@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import InterpolationMode, Resize
 from anomalib_clip3dad.callbacks import prepare_cloud, take_views
 from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.geometry import foreground_mask, resize_organised
+from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.models.clip3d_ad import Clip3dAd
 from anomalib_clip3dad.models.prediction import PredictionMixin
@@ -194,10 +194,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         Raises:
             ValueError: If the memory bank is empty.
         """
-        # not `self.pre_processor(image)`, which resizes without antialiasing, unlike the steps (read in anomalib 2.7.0)
-        transform = getattr(self.pre_processor, "transform", None)
-        image = transform(image) if transform else image
-        xyz = resize_organised(xyz, tuple(image.shape[-2:]))
+        image, xyz = self.at_model_size(image, xyz)
         prediction = self.model(image, xyz, foreground_mask(xyz))
         return self.post_processor(prediction) if self.post_processor else prediction
 

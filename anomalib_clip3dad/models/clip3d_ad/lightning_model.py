@@ -27,7 +27,6 @@ from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
     MultiViewRenderer,
     foreground_mask,
-    resize_organised,
     view_rotations,
 )
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
@@ -304,13 +303,8 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
             msg = "class_name: the model does not know what its prompts speak of; give class_name, call set_class(), "
             msg += "or load a checkpoint"
             raise InputError(msg)
-        # not `self.pre_processor(image)`, which resizes without antialiasing, unlike the steps (read in anomalib 2.7.0)
-        transform = getattr(self.pre_processor, "transform", None)
-        image = transform(image) if transform else image
-        views = None
-        if self.views:
-            xyz = resize_organised(xyz, tuple(image.shape[-2:]))
-            views = self.renderer(image, xyz, foreground_mask(xyz))
+        image, xyz = self.at_model_size(image, xyz)
+        views = self.renderer(image, xyz, foreground_mask(xyz)) if self.views else None
         prediction = self.model(image, views)
         return self.post_processor(prediction) if self.post_processor else prediction
 
