@@ -49,7 +49,7 @@ def test_forward_step_by_step(tiny_clip: str) -> None:
     s = torch.stack([functional.cosine_similarity(i[0], t, dim=0) / 0.07 for t in t_c]).softmax(0)
     prediction = model(image, views)
     torch.testing.assert_close(prediction.anomaly_map, s_map)
-    torch.testing.assert_close(prediction.pred_score, s[1] + s_map.max()[None])
+    torch.testing.assert_close(prediction.pred_score, (s[1] + s_map.max()[None]) / 2)
 
 
 @torch.no_grad()
@@ -79,8 +79,8 @@ def test_untrained_is_frozen_clip(tiny_clip: str) -> None:
     normalised = (image - model.tower.mean) / model.tower.std
     similarity = functional.normalize(clip.encode_image(normalised), dim=-1) @ model.text.T / 0.07
     prediction = model(image)
-    score = prediction.pred_score - prediction.anomaly_map.amax((1, 2))
-    torch.testing.assert_close(score, similarity.softmax(-1)[:, 1], atol=1e-5, rtol=0)
+    share = 2 * prediction.pred_score - prediction.anomaly_map.amax((1, 2))
+    torch.testing.assert_close(share, similarity.softmax(-1)[:, 1], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -97,12 +97,12 @@ def test_untrained_adds_frozen_clip_of_the_views(tiny_clip: str) -> None:
     mean = (aligned * seen[..., None]).sum(1) / seen.sum(1).clamp(min=1)[..., None]
     last = model.tower.visual.ln_post
     patches = (last(tokens) + last(mean) * seen.any(1)[..., None]) @ model.tower.visual.proj
-    share = (functional.normalize(patches, dim=-1) @ model.text.T / 0.07).softmax(-1)[..., 1]
-    expected = functional.interpolate(share.reshape(1, 1, 3, 3), (48, 48), mode="bilinear")[0]
+    of_patches = (functional.normalize(patches, dim=-1) @ model.text.T / 0.07).softmax(-1)[..., 1]
+    expected = functional.interpolate(of_patches.reshape(1, 1, 3, 3), (48, 48), mode="bilinear")[0]
     prediction = model(image, views)
     torch.testing.assert_close(prediction.anomaly_map, expected)
-    score = prediction.pred_score - prediction.anomaly_map.amax((1, 2))
-    torch.testing.assert_close(score[0], similarity.softmax(-1)[1], atol=1e-5, rtol=0)
+    share = 2 * prediction.pred_score - prediction.anomaly_map.amax((1, 2))
+    torch.testing.assert_close(share[0], similarity.softmax(-1)[1], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
