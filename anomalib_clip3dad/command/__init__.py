@@ -7,6 +7,7 @@ from jsonargparse import auto_cli
 
 from anomalib_clip3dad.errors import print_input_errors_plainly
 
+from .benchmark import benchmark
 from .check import check
 from .doctor import doctor
 from .parity import parity
@@ -17,6 +18,8 @@ def main() -> None:
     """Run what the command line asks for; exit status 1 if something is wrong."""
     print_input_errors_plainly(sys.excepthook)
     faults = auto_cli(
-        {"check": check, "doctor": doctor, "parity": parity, "toy": toy}, prog="clip3dad", as_positional=True
+        {"benchmark": benchmark, "check": check, "doctor": doctor, "parity": parity, "toy": toy},
+        prog="clip3dad",
+        as_positional=True,
     )
     sys.exit(1 if faults else 0)

@@ -21,13 +21,13 @@ from anomalib_clip3dad.callbacks import prepare_cloud, take_views
 from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import foreground_mask
+from anomalib_clip3dad.metrics import UnboundedScoreEvaluator
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.models.clip3d_ad import Clip3dAd
 from anomalib_clip3dad.models.prediction import PredictionMixin
 from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 
 from .backbone import load_backbone
-from .evaluation import UnboundedScoreEvaluator
 from .torch_model import BtfModel
 
 logger = logging.getLogger(__name__)

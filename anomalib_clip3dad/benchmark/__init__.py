@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models side by side: a grid of jobs, measured alike, in the layout of the paper's tables."""

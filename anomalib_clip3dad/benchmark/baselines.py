@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""anomalib's own PatchCore, WinCLIP and CFM, so that they run on the same few shots and with weights from anywhere.
+
+Each takes `pretrained`: "download" (a tag for WinCLIP) for the weights that anomalib would fetch, the path of a local
+file, or None for random weights, whose scores mean nothing. All read in anomalib 2.7.0.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import open_clip
+import timm
+import torch
+from anomalib import models
+from anomalib.models.components import AnomalibModule
+from anomalib.models.image.cfm import components as cfm_parts
+from anomalib.models.image.winclip.prompting import create_prompt_ensemble
+from anomalib.models.image.winclip.torch_model import TEMPERATURE, WinClipModel
+from anomalib.pre_processing import PreProcessor
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.transforms.v2 import Compose, InterpolationMode, Normalize, Resize
+
+from anomalib_clip3dad.clip import load_clip
+from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
+
+logger = logging.getLogger(__name__)
+
+DOWNLOAD = "download"
+
+
+class Patchcore(models.Patchcore):
+    """anomalib's PatchCore on RGB, at the size that the other models read.
+
+    Args:
+        backbone: timm's name of the network.
+        layers: of it, whose features make the patches.
+        pretrained: "download", the path of a file with the backbone's state dict, or None.
+        image_size: height and width of what the backbone reads.
+        coreset_sampling_ratio: share of the patches that is kept; 1 keeps all, as few-shot papers do.
+        num_neighbors: for the score of the image.
+        **kwargs: of `AnomalibModule`.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "wide_resnet50_2",
+        layers: Sequence[str] = ("layer2", "layer3"),
+        pretrained: str | None = DOWNLOAD,
+        image_size: int = 240,
+        coreset_sampling_ratio: float = 0.1,
+        num_neighbors: int = 9,
+        **kwargs: Any,
+    ) -> None:
+        with reaching(backbone):
+            super().__init__(
+                backbone,
+                list(layers),
+                pretrained == DOWNLOAD,
+                coreset_sampling_ratio,
+                num_neighbors,
+                pre_processor=self.configure_pre_processor((image_size, image_size)),
+                **kwargs,
+            )
+        fill(self.model.feature_extractor.feature_extractor, pretrained, backbone)
+
+
+class WinClip(models.WinClip):
+    """anomalib's WinCLIP with its reference pictures put right.
+
+    anomalib compares queries that are normalised as CLIP wants it with reference pictures that are not, and takes
+    these in the loader's order. Here the references are the shots, each once, pre-processed as the queries are.
+
+    Args:
+        clip_model: an open_clip architecture.
+        pretrained: as `load_clip` takes it; the default is anomalib's.
+        class_name: for the prompts; None takes the data module's category.
+        few_shot: whether there are references; without, only the prompts count.
+        scales: of the windows, in patches.
+        **kwargs: of `AnomalibModule`.
+    """
+
+    def __init__(
+        self,
+        clip_model: str = "ViT-B-16-plus-240",
+        pretrained: str | None = "laion400m_e31",
+        class_name: str | None = None,
+        few_shot: bool = True,
+        scales: Sequence[int] = (2, 3),
+        **kwargs: Any,
+    ) -> None:
+        clip = load_clip(clip_model, pretrained)
+        visual = clip.visual
+        transform = Compose(
+            [
+                Resize(visual.image_size, interpolation=InterpolationMode.BICUBIC, antialias=True),
+                Normalize(visual.image_mean, visual.image_std),
+            ]
+        )
+        # not the parent's, which would download its own CLIP
+        AnomalibModule.__init__(self, pre_processor=PreProcessor(transform), **kwargs)
+        self.model: _WinClipModel = _WinClipModel(clip, open_clip.get_tokenizer(clip_model), tuple(scales))
+        self.class_name = class_name
+        self.k_shot = int(few_shot)  # how many there are turns out in setup(); 0 is zero-shot for anomalib
+        self.few_shot_source = None
+        self.is_setup = False
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Embed prompts and references, once."""
+        if self.is_setup:
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.class_name = self.class_name or data.category.replace("_", " ")
+        references = None
+        if self.k_shot:
+            transform: Any = self.pre_processor.transform  # type: ignore[union-attr]
+            references = torch.stack([transform(item.image) for item in data.train_data])
+            self.k_shot = len(references)
+        self.model.setup(self.class_name, references)
+        self.is_setup = True
+
+
+class _WinClipModel(WinClipModel):
+    """The parent's, around a CLIP that is there already and may read prompts of another length."""
+
+    def __init__(self, clip: Any, tokenizer: Any, scales: tuple[int, ...]) -> None:
+        nn.Module.__init__(self)
+        self.tokenizer = tokenizer
+        self.clip = clip
+        self.clip.visual.output_tokens = True
+        self.temperature = TEMPERATURE
+        self.grid_size = clip.visual.grid_size
+        self.scales = scales
+        self.class_name = self.reference_images = None
+        self.apply_transform = False
+        self.k_shot = 0
+        self.register_buffer_list("masks", self._generate_masks(), persistent=False)
+        self.register_buffer("_text_embeddings", torch.empty(0))
+        self.register_buffer_list("_visual_embeddings", [torch.empty(0) for _ in scales])
+        self.register_buffer("_patch_embeddings", torch.empty(0))
+
+    @torch.no_grad()
+    def _collect_text_embeddings(self, class_name: str) -> None:  # type: ignore[override]
+        prompts = [self.tokenizer(prompts) for prompts in create_prompt_ensemble(class_name)]
+        self._text_embeddings = torch.stack([self.clip.encode_text(tokens).mean(dim=0) for tokens in prompts])
+
+
+class CFM(models.CFM):
+    """anomalib's CFM on RGB and XYZ.
+
+    It takes the missing points of a batch's first sample for those of all: give it batches of one.
+
+    Args:
+        rgb_backbone: timm's name of a vision transformer of width 768 without register tokens.
+        pretrained: "download" for both networks, the path of a file with the RGB backbone's state dict, or None for
+            random weights in both.
+        pointmae_weights: path of Point-MAE's weights, needed if `pretrained` is a path.
+        group_size: points in a group.
+        num_group: groups of points.
+        image_size: height and width of what both networks read; costs grow with its square.
+        lr: learning rate.
+        **kwargs: of `AnomalibModule`.
+    """
+
+    def __init__(
+        self,
+        rgb_backbone: str = "vit_base_patch8_224.dino",
+        pretrained: str | None = DOWNLOAD,
+        pointmae_weights: str | None = None,
+        group_size: int = 128,
+        num_group: int = 1024,
+        image_size: int = 224,
+        lr: float = 1e-4,
+        **kwargs: Any,
+    ) -> None:
+        if pretrained not in {None, DOWNLOAD} and not pointmae_weights:
+            msg = f"pretrained={pretrained}: CFM has a second network; give pointmae_weights=PATH, too"
+            raise InputError(msg)
+        if pointmae_weights and not Path(pointmae_weights).is_file():
+            msg = f"pointmae_weights={pointmae_weights}: no such file; correct the path"  # anomalib would download
+            raise MissingFileError(msg)
+        kwargs["pre_processor"] = self.configure_pre_processor((image_size, image_size))
+        with reaching(f"{rgb_backbone} or Point-MAE"), ExitStack() as stack:
+            # its constructor has no argument for either of them
+            build = partial(timm.create_model, rgb_backbone, pretrained == DOWNLOAD, img_size=image_size)
+            stack.enter_context(patch.object(cfm_parts, "timm", SimpleNamespace(create_model=lambda **_: build())))
+            if pretrained is None and not pointmae_weights:
+                stack.enter_context(patch.object(cfm_parts, "_resolve_pointmae_weights", lambda _: Path("none")))
+            super().__init__(lr, rgb_backbone, group_size, num_group, pointmae_weights, **kwargs)
+        fill(self.model.feature_extractors.extractors.rgb_backbone, pretrained, rgb_backbone)
+
+
+@contextmanager
+def reaching(what: str) -> Iterator[None]:
+    """Turn the many ways in which a download fails into one line.
+
+    Args:
+        what: is fetched.
+
+    Raises:
+        ConnectionError: If it cannot be reached.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        msg = f"pretrained=download: the weights of {what} cannot be reached ({reason}); copy them here and give "
+        msg += "pretrained=PATH, or give pretrained=None (null) for random weights"
+        raise UnreachableError(msg) from None
+
+
+def fill(network: nn.Module, pretrained: str | None, name: str) -> None:
+    """Put local weights into a network, or say loudly that it has random ones.
+
+    Args:
+        network: as timm builds it.
+        pretrained: "download" if it has its weights already, the path of a state dict, or None.
+        name: of the network.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it lacks some of the network's weights.
+    """
+    if pretrained is None:
+        logger.warning("pretrained=None: %s runs with RANDOM weights; its scores mean nothing.", name)
+    if pretrained is None or pretrained == DOWNLOAD:
+        return
+    file = Path(pretrained)
+    if not file.is_file():
+        msg = f"pretrained={pretrained}: no such file; give the path of {name}'s state dict, download, or null"
+        raise MissingFileError(msg)
+    state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
+    wanted = network.state_dict()
+    if wrong := [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]:
+        msg = f"pretrained={pretrained}: {wrong[0]} of {name} is not in it; give the weights of that network"
+        raise InputError(msg)
+    network.load_state_dict({key: state[key] for key in wanted})  # a head has no place in it

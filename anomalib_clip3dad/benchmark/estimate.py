@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a grid will take: from its finished jobs, else a guess that says so."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from anomalib_clip3dad.benchmark.grid import Job
+from anomalib_clip3dad.benchmark.store import Store
+
+START_SECONDS = 15  # of a process, mostly imports
+
+
+class Cost(NamedTuple):
+    """What a job takes.
+
+    Attributes:
+        seconds: in all, None if nobody knows.
+        memory: most bytes at once, None if nobody knows.
+        basis: where the numbers come from.
+    """
+
+    seconds: float | None
+    memory: float | None
+    basis: str
+
+
+class Rule(NamedTuple):
+    """What a model took on 2 CPU cores with its default arguments; on a GPU it is another matter.
+
+    Attributes:
+        step: seconds of a training step of one sample.
+        sample: seconds of a test sample.
+        memory: bytes.
+    """
+
+    step: float
+    sample: float
+    memory: float
+
+
+_GIB = 2**30
+_BASELINES = "anomalib_clip3dad.benchmark.baselines"
+RULES = {
+    "anomalib_clip3dad.models.Clip3dAd": Rule(4, 2.4, 3 * _GIB),
+}
+_TEST_SAMPLES = 120  # MVTec 3D-AD has 1197 in ten categories
+
+
+def estimate(jobs: Sequence[Job], folder: Path) -> list[Cost]:
+    """Say what each job took or is likely to take.
+
+    Args:
+        jobs: of a grid.
+        folder: of the finished jobs.
+
+    Returns:
+        One for each job: its own record if it is finished; else the mean time and the largest memory of finished jobs
+        of the same model and k; else a guess by rule of thumb for MVTec 3D-AD on 2 CPU cores.
+    """
+    store = Store(folder)
+    records = {job.key: record for job in jobs if (record := store.load(job))}
+    return [_estimate(job, jobs, records) for job in jobs]
+
+
+def _estimate(job: Job, jobs: Sequence[Job], records: dict[str, dict]) -> Cost:
+    if own := records.get(job.key):
+        return Cost(_seconds(own), _memory(own), "finished")
+    alike = [records[other.key] for other in jobs if other.key in records and _kind(other) == _kind(job)]
+    if alike:
+        seconds = sum(map(_seconds, alike)) / len(alike)
+        return Cost(seconds, max(map(_memory, alike)), f"{len(alike)} finished alike")
+    if rule := RULES.get(job.class_path):
+        steps = job.trainer.get("max_steps", job.k_shot)
+        batch = job.data_init_args.get("train_batch_size", 4) if "max_steps" in job.trainer else 1
+        seconds = START_SECONDS + steps * batch * rule.step + _TEST_SAMPLES * rule.sample
+        return Cost(seconds, rule.memory, "guess, 2 CPU cores")
+    return Cost(None, None, "unknown until one is finished")
+
+
+def _kind(job: Job) -> tuple[str, int]:
+    return job.name, job.k_shot
+
+
+def _seconds(record: dict) -> float:
+    return START_SECONDS + (record["fit_seconds"] or 0) + record["test_seconds"]
+
+
+def _memory(record: dict) -> float:
+    return record["peak_cpu_bytes"]

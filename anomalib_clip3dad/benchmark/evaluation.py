@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same four metrics for every model: on raw scores, at one size, nothing masked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from anomalib.data.utils import read_mask
+from anomalib.metrics import AUPR, AUPRO, AUROC
+from PIL import Image
+from torch.nn.functional import interpolate
+
+from anomalib_clip3dad.benchmark.grid import EvaluationSize
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.metrics import UnboundedScoreEvaluator
+
+METRICS = ("image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO")
+FPR_LIMIT = 0.3
+
+
+class RawEvaluator(UnboundedScoreEvaluator):
+    """The four metrics of CLIP3D-AD, section 4.1.2, with all maps and masks brought to one size.
+
+    Every pixel of every test sample counts: background, missing points and good samples, too; nothing is padded. A
+    model must come without a post-processor, which would clip its scores.
+
+    Args:
+        size: height and width at which pixels are judged, or "native", the size of the masks' files.
+    """
+
+    def __init__(self, size: EvaluationSize) -> None:
+        image, pixels = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
+        super().__init__(
+            test_metrics=[
+                AUROC(fields=image, prefix="image_"),
+                AUPR(fields=image, prefix="image_"),
+                AUROC(fields=pixels, prefix="pixel_"),
+                AUPRO(fields=pixels, prefix="pixel_", fpr_limit=FPR_LIMIT),
+            ]
+        )
+        self.size = size
+
+    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *indices: int) -> None:
+        """Judge a batch at the common size."""
+        samples = trainer.datamodule.test_data.samples  # batches of anomalib 2.7.0 come without mask_path
+        files = dict(zip(samples.image_path, samples.mask_path, strict=True))
+        judged = at_one_size(batch, [files.get(path) for path in batch.image_path], self.size)
+        super().on_test_batch_end(trainer, pl_module, outputs, judged, *indices)
+
+
+def at_one_size(batch: Any, mask_files: Sequence[str | None], size: EvaluationSize) -> Any:
+    """Bring maps and masks of a batch to one size.
+
+    Args:
+        batch: with `anomaly_map` (B, h, w) or (B, 1, h, w), `pred_score` (B,) or (B, 1), `gt_label` (B,) and
+            `image_path`.
+        mask_files: B paths; those of good samples do not count.
+        size: height and width, or "native".
+
+    Returns:
+        `gt_label` (B,), `pred_score` (B,), `anomaly_map` (B, H, W) float32, bilinear, and `gt_mask` (B, H, W) bool, by
+        nearest neighbour from the files, so that no model's own size makes the truth coarser.
+
+    Raises:
+        InputError: If a mask has no file, or the masks of a batch differ in size.
+    """
+    masks = [mask[None, None].float() for mask in _true_masks(batch, mask_files)]
+    if size != "native":
+        masks = [interpolate(mask, (size, size), mode="nearest-exact") for mask in masks]
+    if len({mask.shape for mask in masks}) > 1:
+        msg = f"evaluation_size=native: {batch.image_path[0]} and others of its batch differ in size; give a number"
+        raise InputError(msg)
+    maps = batch.anomaly_map.float()
+    maps = maps[:, None] if maps.ndim == 3 else maps
+    if maps.shape[-2:] != masks[0].shape[-2:]:
+        maps = interpolate(maps, masks[0].shape[-2:], mode="bilinear")
+    return SimpleNamespace(
+        gt_label=batch.gt_label,
+        pred_score=batch.pred_score.flatten(),
+        anomaly_map=maps[:, 0],
+        gt_mask=torch.cat(masks)[:, 0].bool().to(maps.device),
+    )
+
+
+def _true_masks(batch: Any, files: Sequence[str | None]) -> list[torch.Tensor]:
+    """Each (H, W), as its file is; of good samples nothing, in the size of the picture."""
+    masks = []
+    for label, image, mask in zip(batch.gt_label, batch.image_path, files, strict=True):
+        if not label:
+            masks.append(_nothing(image))
+        elif mask and Path(mask).is_file():
+            masks.append(torch.as_tensor(read_mask(mask, as_tensor=True)).as_subclass(torch.Tensor) > 0)
+        else:
+            msg = f"{image}: its mask is in no file, so that pixels cannot be judged; test on faulty parts with masks "
+            msg += "(test_split_mode from_dir)"
+            raise InputError(msg)
+    return masks
+
+
+def _nothing(image: str) -> torch.Tensor:
+    with Image.open(image) as opened:  # the header alone
+        width, height = opened.size
+    return torch.zeros(height, width, dtype=torch.bool)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be run: models x categories x k x seeds, as a list of jobs."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+from anomalib_clip3dad.errors import InputError
+
+EvaluationSize = int | Literal["native"]
+
+_OF_A_MODEL = ("name", "class_path", "init_args", "trainer", "data", "published")
+_OF_DATA = ("class_path", "init_args")
+
+
+class Job(NamedTuple):
+    """One model, taught and tested once.
+
+    Attributes:
+        name: what the model is called in the tables.
+        published: what it is called in the paper's tables, if it is there.
+        class_path: the model's class.
+        init_args: its arguments.
+        trainer: arguments of anomalib's Engine.
+        data_class_path: the data module's class.
+        data_init_args: its arguments, but for the three below.
+        category: of the data set.
+        k_shot: number of good parts to learn from.
+        seed: of the draw of the shots and of all that is random in training.
+        evaluation_size: height and width at which pixels are judged, or "native", the size of the masks' files.
+    """
+
+    name: str
+    published: str | None
+    class_path: str
+    init_args: dict[str, Any]
+    trainer: dict[str, Any]
+    data_class_path: str
+    data_init_args: dict[str, Any]
+    category: str
+    k_shot: int
+    seed: int
+    evaluation_size: EvaluationSize
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all that the result depends on, 16 hexadecimal digits; names do not count."""
+        settings = {name: value for name, value in self._asdict().items() if name not in {"name", "published"}}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the model was asked to run with random weights, `pretrained: null` or `pre_trained: false`."""
+        given = self.init_args
+        by_flag = given.get("pre_trained") is False and not given.get("backbone_weights")
+        return by_flag or given.get("pretrained", "given") is None
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.category}, {self.k_shot}-shot, seed {self.seed}"
+
+
+def make_jobs(
+    data: Mapping[str, Any] | None,
+    categories: Sequence[str],
+    k_shot: Sequence[int],
+    seeds: Sequence[int],
+    models: Sequence[Mapping[str, Any]],
+    trainer: Mapping[str, Any] | None = None,
+    evaluation_size: EvaluationSize = 240,
+) -> list[Job]:
+    """Spell a grid out.
+
+    Args:
+        data: `class_path` and `init_args` of a data module that takes category, k_shot and shot_seed.
+        categories: of the data set.
+        k_shot: numbers of good parts to learn from, each at least 1.
+        seeds: each draws other shots and trains anew.
+        models: each with `name` and `class_path`, and if wanted `init_args`, `trainer` and `data` (arguments that go
+            over those for all models) and `published`, its name in the paper's tables.
+        trainer: arguments of anomalib's Engine for all models.
+        evaluation_size: height and width at which pixels are judged, or "native".
+
+    Returns:
+        The jobs; those of one seed together, so that an interrupted grid has whole tables of its first seeds.
+
+    Raises:
+        InputError: If something is missing, unknown, empty or twice there.
+    """
+    lists = {"categories": categories, "k_shot": k_shot, "seeds": seeds, "models": models}
+    _check_lists(lists)
+    _check_keys("data", data or {}, _OF_DATA, needed=("class_path",))
+    for place, model in enumerate(models, start=1):
+        _check_keys(f"models, {model.get('name', f'number {place}')}", model, _OF_A_MODEL, ("name", "class_path"))
+    _check_unique("models", [model["name"] for model in models])
+    if evaluation_size != "native" and evaluation_size < 1:
+        msg = f"evaluation_size={evaluation_size}: give a number of pixels, 240 as in the paper, or native"
+        raise InputError(msg)
+    assert data is not None  # noqa: S101
+    return [
+        Job(
+            name=model["name"],
+            published=model.get("published"),
+            class_path=model["class_path"],
+            init_args=dict(model.get("init_args") or {}),
+            trainer={**(trainer or {}), **(model.get("trainer") or {})},
+            data_class_path=data["class_path"],
+            data_init_args={**(data.get("init_args") or {}), **(model.get("data") or {})},
+            category=category,
+            k_shot=shots,
+            seed=seed,
+            evaluation_size=evaluation_size,
+        )
+        for seed, shots, model, category in product(seeds, k_shot, models, categories)
+    ]
+
+
+def _check_lists(lists: Mapping[str, Sequence[Any]]) -> None:
+    for name, values in lists.items():
+        if not values:
+            msg = f"{name}: nothing given; list at least one, or give a grid with --config configs/benchmark/quick.yaml"
+            raise InputError(msg)
+        if name != "models":
+            _check_unique(name, values)
+    if low := [shots for shots in lists["k_shot"] if shots < 1]:
+        msg = f"k_shot: found {low[0]}; at least 1 good part is needed"
+        raise InputError(msg)
+
+
+def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str], needed: Iterable[str]) -> None:
+    if missing := [key for key in needed if not given.get(key)]:
+        msg = f"{where}: {missing[0]} is missing; it needs {' and '.join(needed)}"
+        raise InputError(msg)
+    if unknown := [key for key in given if key not in known]:
+        near = get_close_matches(unknown[0], known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        msg = f"{where}: unknown {unknown[0]!r}; {advice}"
+        raise InputError(msg)
+
+
+def _check_unique(name: str, values: Sequence[Any]) -> None:
+    if twice := [value for value in values if values.count(value) > 1]:
+        msg = f"{name}: {twice[0]!r} is there twice; drop or rename one"
+        raise InputError(msg)

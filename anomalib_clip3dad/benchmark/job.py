@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One job: a model is made, taught on its shots and tested, and all that is measured becomes one flat record."""
+
+import importlib
+import tempfile
+import traceback
+from math import gcd
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from anomalib import LearningType
+from anomalib.engine import Engine
+from lightning.pytorch import seed_everything
+
+from anomalib_clip3dad.benchmark.evaluation import METRICS, RawEvaluator
+from anomalib_clip3dad.benchmark.grid import Job
+from anomalib_clip3dad.benchmark.measure import Clock, machine, peak_cpu_bytes, peak_gpu_bytes, trained_parameters
+from anomalib_clip3dad.errors import InputError, explanation
+
+Record = dict[str, Any]
+
+_USUAL_BATCH = 4  # of FewShotDataModule
+
+
+def attempt(job: Job, cpus: int | None = None) -> Record | str:
+    """Run a job; what goes wrong goes to stderr in full.
+
+    Args:
+        job: of a grid.
+        cpus: threads that it may use; None = as many as torch takes by itself.
+
+    Returns:
+        Its record, or the line that says why there is none.
+    """
+    try:
+        return run_job(job, cpus)
+    except Exception as error:
+        traceback.print_exc()
+        return explanation(error) or traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+
+
+def run_job(job: Job, cpus: int | None = None) -> Record:
+    """Teach and test a model.
+
+    Args:
+        job: of a grid.
+        cpus: threads that it may use.
+
+    Returns:
+        The four metrics in [0, 1]; `fit_seconds` (None if the model learns nothing), `test_seconds`, reading and
+        metrics with them; `samples_per_second` of the model alone; memory and checkpoint in bytes (the memory is this
+        process's, so that of the job if it is the only one); trained parameters, shots, device and versions.
+    """
+    if cpus:
+        torch.set_num_threads(cpus)
+    seed_everything(job.seed, workers=True, verbose=False)
+    data = make_data(job)
+    model = _load(job.class_path)(
+        **job.init_args, evaluator=RawEvaluator(job.evaluation_size), post_processor=False, visualizer=False
+    )
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(default_root_dir=folder, **_engine_arguments(job, clock))
+        fit_seconds, trained = None, 0
+        # anomalib does not train what calls itself zero- or few-shot (read in 2.7.0, Engine.train)
+        if model.learning_type not in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
+            start = perf_counter()
+            engine.fit(model, datamodule=data)
+            fit_seconds, trained = perf_counter() - start, trained_parameters(engine.trainer)
+        start = perf_counter()
+        metrics = engine.test(model, datamodule=data, verbose=False)[0]
+        test_seconds = perf_counter() - start
+        checkpoint = Path(folder) / "benchmark.ckpt"
+        engine.trainer.save_checkpoint(checkpoint)
+        checkpoint_bytes = checkpoint.stat().st_size
+    return {
+        **{name: float(metrics[name]) for name in METRICS},
+        "fit_seconds": fit_seconds,
+        "test_seconds": test_seconds,
+        "test_samples": clock.samples,
+        "samples_per_second": clock.samples / clock.seconds,
+        "peak_cpu_bytes": peak_cpu_bytes(),
+        "peak_gpu_bytes": peak_gpu_bytes(),
+        "trained_parameters": trained,
+        "checkpoint_bytes": checkpoint_bytes,
+        "shots": " ".join(data.training_files),
+        **machine(),
+    }
+
+
+def make_data(job: Job) -> Any:
+    """Make the data module of a job.
+
+    Where epochs are counted, as memory banks do, one epoch shows each shot exactly once: the batch is made a divisor of
+    k, since `FewShotDataModule` fills batches up with shots that it has shown. Nothing is validated unless the grid
+    asks for it: raw scores need no threshold.
+    """
+    arguments = {"val_split_mode": "none", **job.data_init_args}
+    if "max_steps" not in job.trainer:
+        arguments["train_batch_size"] = gcd(job.k_shot, arguments.get("train_batch_size", _USUAL_BATCH))
+    return _load(job.data_class_path)(category=job.category, k_shot=job.k_shot, shot_seed=job.seed, **arguments)
+
+
+def _engine_arguments(job: Job, clock: Clock) -> dict[str, Any]:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return {"devices": 1, **quiet, **job.trainer, "callbacks": [clock]}
+
+
+def _load(class_path: str) -> Any:
+    module, _, name = class_path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        msg = f"class_path={class_path}: cannot be imported ({error}); correct it or install what it is in"
+        raise InputError(msg) from None

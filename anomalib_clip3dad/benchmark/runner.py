@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs what is unfinished of a grid, on this machine by default: one job after the other, each in its own process."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from anomalib_clip3dad.benchmark.grid import Job
+from anomalib_clip3dad.benchmark.store import Store, write_json
+
+Outcome = tuple[Job, dict | str]
+"""A job and its record, or the line that says why there is none."""
+
+Runner = Callable[[Sequence[Job]], Iterator[Outcome]]
+
+
+def run_grid(jobs: Sequence[Job], folder: Path, runner: Runner) -> dict[str, str]:
+    """Run all jobs that are not finished yet, and keep each as soon as it is.
+
+    Args:
+        jobs: of a grid.
+        folder: of the finished jobs.
+        runner: what runs them.
+
+    Returns:
+        Of each job that failed, by its key, the line that says why.
+    """
+    store = Store(folder)
+    unfinished, failures = store.unfinished(jobs), {}
+    different = len({job.key for job in jobs})
+    # without smoothing: the time left is judged by all jobs so far, which differ
+    with tqdm(total=different, initial=different - len(unfinished), desc="jobs", unit="job", smoothing=0) as bar:
+        for job, outcome in runner(unfinished):
+            if isinstance(outcome, str):
+                failures[job.key] = outcome
+                bar.write(f"{job}: {outcome}")
+            else:
+                store.save(job, outcome)
+            bar.update()
+    return failures
+
+
+def on_this_machine(jobs: Sequence[Job], folder: Path, cpus: int | None = None) -> Iterator[Outcome]:
+    """Run jobs in processes of their own, so that memory is each job's own and a crash ends that job alone.
+
+    Args:
+        jobs: to run.
+        folder: for the logs, KEY.log.
+        cpus: threads of each; None = as many as torch takes by itself.
+
+    Yields:
+        What became of each.
+    """
+    for job in jobs:
+        yield job, _run_apart(job, Store(folder).path(job).with_suffix(".log"), cpus)
+
+
+def _run_apart(job: Job, log: Path, cpus: int | None) -> dict | str:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, log.open("w", encoding="utf-8") as output:
+        asked, result = Path(scratch) / "job.json", Path(scratch) / "result.json"
+        write_json(asked, job._asdict())
+        command = [sys.executable, "-m", "anomalib_clip3dad.benchmark.worker", str(asked), str(result), str(cpus or 0)]
+        # its stdin is a pipe that nobody writes to: it closes when this process ends, however it ends
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)  # noqa: S603
+        try:
+            status = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        if result.is_file():
+            return json.loads(result.read_text(encoding="utf-8"))
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    return f"ended with status {status} ({last[0].strip() if last else 'it said nothing'}); see {log}"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from anomalib_clip3dad.benchmark.grid import Job, make_jobs
+from anomalib_clip3dad.benchmark.published import published
+from anomalib_clip3dad.errors import InputError
+
+from .conftest import PATCHCORE
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "benchmark"
+JobsOf = Callable[..., list[Job]]
+
+
+def test_every_combination_once(jobs_of: JobsOf) -> None:
+    other = PATCHCORE | {"name": "other", "init_args": {}}
+    jobs = jobs_of(categories=["gear", "ring"], k_shot=[1, 2], seeds=[0, 1], models=[PATCHCORE, other])
+    assert len(jobs) == len({job.key for job in jobs}) == 16
+    assert [job.seed for job in jobs] == [0] * 8 + [1] * 8
+
+
+def test_model_goes_over_what_holds_for_all(jobs_of: JobsOf) -> None:
+    model = PATCHCORE | {"trainer": {"max_epochs": 2}, "data": {"eval_batch_size": 1}}
+    (job,) = jobs_of(models=[model], trainer={"max_epochs": 1, "accelerator": "cpu"})
+    assert job.trainer == {"max_epochs": 2, "accelerator": "cpu"}
+    assert job.data_init_args["eval_batch_size"] == 1
+
+
+def test_key_is_of_what_the_result_depends_on(jobs_of: JobsOf) -> None:
+    (job,) = jobs_of()
+    assert job.key == jobs_of(models=[PATCHCORE | {"name": "renamed", "published": "Ours"}])[0].key
+    for changed in ({"k_shot": [2]}, {"seeds": [1]}, {"evaluation_size": "native"}, {"trainer": {}}):
+        assert job.key != jobs_of(**changed)[0].key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": []}, "models: nothing given"),
+        ({"seeds": [0, 0]}, "seeds: 0 is there twice"),
+        ({"models": [PATCHCORE, PATCHCORE]}, "models: 'PatchCore' is there twice"),
+        ({"models": [PATCHCORE | {"init_arg": {}}]}, "models, PatchCore: unknown 'init_arg'; did you mean init_args"),
+        ({"models": [{"name": "a"}]}, "models, a: class_path is missing"),
+        ({"data": {"root": "x"}}, "data: class_path is missing"),
+        ({"data": None}, "data: class_path is missing"),
+        ({"k_shot": [0]}, "k_shot: found 0"),
+        ({"evaluation_size": 0}, "evaluation_size=0"),
+    ],
+)
+def test_mistakes_are_named(jobs_of: JobsOf, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        jobs_of(**changes)
+
+
+def test_random_weights_are_told() -> None:
+    def model(**init_args: Any) -> bool:
+        entry = {"name": "a", "class_path": "b", "init_args": init_args}
+        return make_jobs({"class_path": "d"}, ["gear"], [1], [0], [entry])[0].is_random
+
+    assert model(pretrained=None)
+    assert model(pre_trained=False)
+    assert not model(pre_trained=False, backbone_weights="file")
+    assert not model(pretrained="small")
+    assert not model()
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_configs_are_grids(config: Path) -> None:
+    settings = yaml.safe_load(config.read_text())
+    assert settings.pop("name") == config.stem
+    jobs = make_jobs(**settings)
+    if config.stem == "quick":
+        return
+    assert len({job.category for job in jobs}) == 10
+    assert {job.k_shot for job in jobs} == {1, 2, 4}
+    # whoever claims to be in the paper is there
+    for job in jobs:
+        assert job.published is None or published(job.published, job.k_shot, "mean", "image_AUROC")
+
+
+def test_paper_grids_share_the_full_model() -> None:
+    def keys(name: str) -> set[str]:
+        settings = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+        settings.pop("name")
+        return {job.key for job in make_jobs(**settings)}
+
+    first = keys("paper_table1_2")
+    assert all(len(first & keys(f"paper_table{number}")) == 150 for number in (5, 6, 7))

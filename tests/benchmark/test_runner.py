@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from anomalib_clip3dad.benchmark.evaluation import METRICS
+from anomalib_clip3dad.benchmark.grid import Job, make_jobs
+from anomalib_clip3dad.benchmark.ray_runner import on_ray
+from anomalib_clip3dad.benchmark.runner import on_this_machine, run_grid
+from anomalib_clip3dad.benchmark.summary import results, summary
+from anomalib_clip3dad.errors import MissingPackageError
+
+from .conftest import BROKEN, PATCHCORE
+
+CLIP3DAD = Path(sys.executable).parent / "clip3dad"
+
+
+def table(jobs: list[Job], folder: Path) -> pd.DataFrame:
+    """What the tables are made of: times differ from run to run, the rest must not."""
+    return summary(jobs, results(jobs, folder))
+
+
+@pytest.fixture(scope="module")
+def two(small_root: Path) -> dict[str, Any]:
+    """A grid of two jobs that run and one that cannot."""
+    return {
+        "data": {"class_path": "anomalib_clip3dad.data.MVTec3DXYZ", "init_args": {"root": str(small_root)}},
+        "categories": ["gear", "ring"],
+        "k_shot": [2],
+        "seeds": [0],
+        "models": [PATCHCORE],
+        "trainer": {"accelerator": "cpu"},
+        "evaluation_size": 48,
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(two: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Job], Path]:
+    jobs, folder = make_jobs(**two), tmp_path_factory.mktemp("undisturbed")
+    assert run_grid(jobs, folder, partial(on_this_machine, folder=folder, cpus=1)) == {}
+    return jobs, folder
+
+
+def test_records(undisturbed: tuple[list[Job], Path]) -> None:
+    found = results(*undisturbed)
+    assert list(found.category) == ["gear", "ring"]
+    assert found[list(METRICS)].stack().between(0, 1).all()
+    assert set(found.test_samples) == {6}
+    assert set(found.trained_parameters) == {0}
+    assert (found[["fit_seconds", "test_seconds", "samples_per_second", "checkpoint_bytes"]] > 0).all(axis=None)
+    assert found.peak_cpu_bytes.between(2e8, 4e9).all()
+    # two shots, each once: 2 x 8 x 8 patches, a tenth of them kept
+    assert all(len(shots.split()) == 2 for shots in found.shots)
+
+
+def test_killed_and_started_again_gives_the_same_table(
+    undisturbed: tuple[list[Job], Path], two: dict[str, Any], tmp_path: Path
+) -> None:
+    config = tmp_path / "two.yaml"
+    config.write_text(yaml.safe_dump(two))
+    command = [CLIP3DAD, "benchmark", "--config", config, "--output", tmp_path, "--cpus_per_job", "1"]
+    jobs, folder = undisturbed[0], tmp_path / "jobs"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:  # noqa: S603
+        while not (folder / f"{jobs[0].key}.json").is_file() and first.poll() is None:
+            time.sleep(0.02)
+        first.send_signal(signal.SIGKILL)
+    assert len(list(folder.glob("*.json"))) == 1
+    before = (folder / f"{jobs[0].key}.json").stat().st_mtime_ns
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    pd.testing.assert_frame_equal(table(jobs, folder), table(*undisturbed))
+    assert (folder / f"{jobs[0].key}.json").stat().st_mtime_ns == before
+    report = (tmp_path / "grid" / "report.md").read_text()
+    assert "2 of 2 jobs finished" in report
+    assert "PatchCore (random weights)" in report
+    assert (tmp_path / "grid" / "report.png").stat().st_size > 1000
+
+
+def test_broken_job_is_told_and_others_run(undisturbed: tuple[list[Job], Path], jobs_of: Callable) -> None:
+    """The other one is finished, so that only the broken one costs time here."""
+    bad, good = jobs_of(models=[BROKEN, PATCHCORE], k_shot=[2])
+    folder = undisturbed[1]
+    assert good.key in {job.key for job in undisturbed[0]}
+    (failures,) = [run_grid([bad, good], folder, partial(on_this_machine, folder=folder, cpus=1))]
+    assert list(failures) == [bad.key]
+    assert failures[bad.key].startswith("pretrained=nowhere.safetensors: no such file")
+    assert len(results([bad, good], folder)) == 1
+
+
+def test_crash_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs_of: Callable) -> None:
+    """As the system does it when memory runs out."""
+    crash = tmp_path / "python"
+    crash.write_text("#!/bin/sh\necho out of memory >&2\nkill -9 $$\n")
+    crash.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(crash))
+    jobs = jobs_of(seeds=[0, 1])
+    failures = run_grid(jobs, tmp_path, partial(on_this_machine, folder=tmp_path))
+    assert [line.partition(";")[0] for line in failures.values()] == ["ended with status -9 (out of memory)"] * 2
+
+
+def test_job_ends_with_its_parent(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "anomalib_clip3dad.benchmark.worker", "none", "none", "0"]
+    reading, writing = os.pipe()
+    with subprocess.Popen(command, stdin=reading, cwd=tmp_path, stderr=subprocess.PIPE) as job:  # noqa: S603
+        os.close(reading)
+        os.close(writing)
+        _, said = job.communicate(timeout=60)
+    # without a word: it did not come to see that there is no such job
+    assert (job.returncode, said) == (1, b"")
+
+
+def test_ray_gives_the_same_table(undisturbed: tuple[list[Job], Path], jobs_of: Callable, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="the extra `distributed` is not installed")
+    jobs = undisturbed[0]
+    (bad,) = jobs_of(models=[BROKEN])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        failures = run_grid([*jobs, bad], tmp_path, partial(on_ray, cpus=1))
+    finally:
+        ray.shutdown()
+    assert list(failures) == [bad.key]
+    assert failures[bad.key].startswith("pretrained=nowhere.safetensors: no such file")
+    pd.testing.assert_frame_equal(table(jobs, tmp_path), table(*undisturbed))
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch, jobs_of: Callable) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'anomalib_clip3dad\[distributed\]'"):
+        next(on_ray(jobs_of()))
