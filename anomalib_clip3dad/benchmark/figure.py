@@ -38,7 +38,7 @@ def _bars(place: Axes, numbers: pd.DataFrame) -> None:
     for index, model in enumerate(models):
         row = numbers[numbers.model == model].set_index("category").loc[categories].astype({"std": float})
         at = np.arange(len(categories)) + (index - (len(models) - 1) / 2) * width
-        place.bar(at, row["mean"].astype(float), width, yerr=row["std"].fillna(0), label=model, capsize=2)
+        place.bar(at, row["mean"].astype(float), width, yerr=row["std"], label=model, capsize=2)
         printed = row.published.astype(float)
         mark = "published" if index == 0 and printed.notna().any() else None
         place.scatter(at, printed, marker="_", color="black", s=400 * width, zorder=3, label=mark)

@@ -106,14 +106,15 @@ def _costs(found: pd.DataFrame) -> str:
                 "method": row["model"],
                 "fit, s": _plain(row["fit_seconds"]),
                 "test, s": _plain(row["test_seconds"]),
-                "samples per s": _plain(row["samples_per_second"], ".2f"),
-                "CPU memory, MiB": _plain(row["peak_cpu_bytes"] / _MIB, ".0f"),
-                "GPU memory, MiB": _plain(gpu / _MIB, ".0f") if pd.notna(gpu) else "-",
-                "trained parameters": f"{row['trained_parameters']:.0f}",
-                "checkpoint, MiB": _plain(row["checkpoint_bytes"] / _MIB),
+                "samples / s": _plain(row["samples_per_second"], ".2f"),
+                "CPU, MiB": _plain(row["peak_cpu_bytes"] / _MIB, ".0f"),
+                "GPU, MiB": _plain(gpu / _MIB, ".0f") if pd.notna(gpu) else "-",
+                "trained": f"{row['trained_parameters']:.0f}",
+                "file, MiB": _plain(row["checkpoint_bytes"] / _MIB),
             }
         )
-    return f"## Cost of a job: mean time, largest memory\n\n{_markdown(rows)}"
+    title = "Cost of a job: mean time, largest memory, trained parameters, checkpoint"
+    return f"## {title}\n\n{_markdown(rows)}"
 
 
 def _unfinished(jobs: Sequence[Job], found: pd.DataFrame, failures: Mapping[str, str]) -> list[str]:

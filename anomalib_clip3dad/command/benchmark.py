@@ -63,7 +63,11 @@ def benchmark(
         run = partial(on_ray, address=address, cpus=cpus_per_job, gpus=gpus_per_job)
     else:
         run = partial(on_this_machine, folder=finished, cpus=cpus_per_job)
-    failures = run_grid(jobs, finished, run)
+    try:
+        failures = run_grid(jobs, finished, run)
+    except KeyboardInterrupt:
+        console.print(f"Interrupted. Finished jobs are kept in {finished}; the same command goes on from there.")
+        return ["interrupted"]
     from anomalib_clip3dad.benchmark.report import write_report  # noqa: PLC0415 - imports anomalib, which takes seconds
 
     console.print(Markdown(write_report(jobs, finished, failures, output / name)))

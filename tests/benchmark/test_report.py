@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from anomalib_clip3dad.benchmark.estimate import estimate
+from anomalib_clip3dad.benchmark.estimate import RULES, estimate
 from anomalib_clip3dad.benchmark.evaluation import METRICS
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
 from anomalib_clip3dad.benchmark.published import CATEGORIES
@@ -102,8 +103,15 @@ def test_estimate(tmp_path: Path) -> None:
     assert (alike.seconds, alike.memory, alike.basis) == (30, 2**30, "1 finished alike")
     guess = by_name["CLIP3D-AD, bagel, 2-shot, seed 0"]
     assert guess.basis.startswith("guess")
-    assert guess.seconds == 15 + 10 * 4 * 4 + 120 * 2.4
+    rule = RULES[CLIP3D["class_path"]]
+    assert guess.seconds == 15 + 10 * 4 * rule.step + 120 * rule.sample
     assert by_name["other, tire, 2-shot, seed 0"].seconds is None
+
+
+def test_guesses_are_of_classes_that_there_are() -> None:
+    for class_path in RULES:
+        module, _, name = class_path.rpartition(".")
+        assert hasattr(import_module(module), name)
 
 
 def test_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

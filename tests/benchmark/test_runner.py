@@ -63,17 +63,21 @@ def test_records(undisturbed: tuple[list[Job], Path]) -> None:
     assert all(len(shots.split()) == 2 for shots in found.shots)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_and_started_again_gives_the_same_table(
-    undisturbed: tuple[list[Job], Path], two: dict[str, Any], tmp_path: Path
+    undisturbed: tuple[list[Job], Path], two: dict[str, Any], tmp_path: Path, how: signal.Signals
 ) -> None:
     config = tmp_path / "two.yaml"
     config.write_text(yaml.safe_dump(two))
     command = [CLIP3DAD, "benchmark", "--config", config, "--output", tmp_path, "--cpus_per_job", "1"]
     jobs, folder = undisturbed[0], tmp_path / "jobs"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:  # noqa: S603
         while not (folder / f"{jobs[0].key}.json").is_file() and first.poll() is None:
             time.sleep(0.02)
-        first.send_signal(signal.SIGKILL)
+        first.send_signal(how)
+        said, _ = first.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert ("the same command goes on from there" in " ".join(said.split())) == (how == signal.SIGINT)
     assert len(list(folder.glob("*.json"))) == 1
     before = (folder / f"{jobs[0].key}.json").stat().st_mtime_ns
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
