@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics on scores that know no bounds."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from anomalib.metrics import Evaluator
+from anomalib.metrics import AUPRO, Evaluator
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from anomalib_clip3dad.errors import InputError
+
+_SCORES = {"pred_score", "anomaly_map"}
+
 
 class UnboundedScoreEvaluator(Evaluator):
-    """Test metrics on raw scores, brought into (0, 1) in their order.
+    """Test metrics on raw scores, whatever their range.
 
     torchmetrics takes a batch with a score outside [0, 1] for logits, that batch alone, and in float32 their sigmoid is
     1 from 17 on: all distances between FPFH would be alike (read in torchmetrics 1.9). The post-processor's range would
-    do no better, as it cuts off what lies beyond the validation's. So this evaluator stands before the post-processor;
-    metrics that need its labels (F1) want anomalib's.
+    do no better, as it cuts off what lies beyond the validation's. So this evaluator stands before the post-processor,
+    and gives scores to all metrics but AUPRO, which only sorts them, brought into (0, 1) in their order. Metrics that
+    need the post-processor's labels (F1) want anomalib's evaluator.
     """
 
     def on_test_batch_end(
@@ -27,11 +33,20 @@ class UnboundedScoreEvaluator(Evaluator):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Update the metrics; the batch stays as it is."""
-        asked = {field for metric in self.test_metrics for field in metric.fields}  # type: ignore[union-attr]
-        # not an anomalib batch, which would make float32 of it
-        judged = SimpleNamespace(**{field: _bounded_if_score(field, getattr(batch, field)) for field in asked})
-        super().on_test_batch_end(trainer, pl_module, outputs, judged, batch_idx, dataloader_idx)
+        """Update the metrics; the batch stays as it is.
+
+        Raises:
+            ValueError: If a score is not a number, or infinite.
+        """
+        del trainer, pl_module, outputs, batch_idx, dataloader_idx
+        for metric in self.test_metrics:
+            values = {field: getattr(batch, field) for field in metric.fields}  # type: ignore[union-attr]
+            for field in _SCORES & set(values):
+                _check_finite(field, values[field], batch.image_path)
+                if not isinstance(metric, AUPRO):  # which would make float32 of it
+                    values[field] = bounded(values[field])
+            # not an anomalib batch, which would make float32 of it, too
+            metric.update(SimpleNamespace(**values))  # type: ignore[operator]
 
 
 def bounded(scores: Tensor) -> Tensor:
@@ -51,5 +66,10 @@ def bounded(scores: Tensor) -> Tensor:
     return 0.5 + 0.5 * scores / (1 + scores.abs())
 
 
-def _bounded_if_score(field: str, value: Tensor) -> Tensor:
-    return bounded(value) if field in {"pred_score", "anomaly_map"} else value
+def _check_finite(name: str, scores: Tensor, paths: Sequence[str] | None) -> None:
+    wrong = ~scores.flatten(1).isfinite().all(dim=1) if scores.ndim > 1 else ~scores.isfinite()
+    if wrong.any():
+        of = paths[int(wrong.int().argmax())] if paths else "a test sample"
+        msg = f"{name} of {of} is not a finite number; the training diverged (lower the learning rates, train in full "
+        msg += "precision) or the file is damaged"
+        raise InputError(msg)

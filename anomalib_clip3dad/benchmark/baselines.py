@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """anomalib's own PatchCore, WinCLIP and CFM, so that they run on the same few shots and with weights from anywhere.
 
-Each takes `pretrained`: "download" (a tag for WinCLIP) for the weights that anomalib would fetch, the path of a local
-file, or None for random weights, whose scores mean nothing. All read in anomalib 2.7.0.
+Each runs with the weights that anomalib would fetch, with those of a local file, or with random ones, whose scores mean
+nothing. All read in anomalib 2.7.0.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,16 +22,12 @@ from anomalib.models.image.cfm import components as cfm_parts
 from anomalib.models.image.winclip.prompting import create_prompt_ensemble
 from anomalib.models.image.winclip.torch_model import TEMPERATURE, WinClipModel
 from anomalib.pre_processing import PreProcessor
-from safetensors.torch import load_file
 from torch import nn
 from torchvision.transforms.v2 import Compose, InterpolationMode, Normalize, Resize
 
 from anomalib_clip3dad.clip import load_clip
-from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
-
-logger = logging.getLogger(__name__)
-
-DOWNLOAD = "download"
+from anomalib_clip3dad.errors import InputError, MissingFileError
+from anomalib_clip3dad.models.backbone import fill, given_weights, load_backbone
 
 
 class Patchcore(models.Patchcore):
@@ -41,7 +36,8 @@ class Patchcore(models.Patchcore):
     Args:
         backbone: timm's name of the network.
         layers: of it, whose features make the patches.
-        pretrained: "download", the path of a file with the backbone's state dict, or None.
+        pre_trained: take timm's weights, which are downloaded; False for random ones, drawn with a fixed seed.
+        backbone_weights: path of a local weights file to take instead.
         image_size: height and width of what the backbone reads.
         coreset_sampling_ratio: share of the patches that is kept; 1 keeps all, as few-shot papers do.
         num_neighbors: for the score of the image.
@@ -52,23 +48,24 @@ class Patchcore(models.Patchcore):
         self,
         backbone: str = "wide_resnet50_2",
         layers: Sequence[str] = ("layer2", "layer3"),
-        pretrained: str | None = DOWNLOAD,
+        pre_trained: bool = True,
+        backbone_weights: str | None = None,
         image_size: int = 240,
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 9,
         **kwargs: Any,
     ) -> None:
-        with reaching(backbone):
-            super().__init__(
-                backbone,
-                list(layers),
-                pretrained == DOWNLOAD,
-                coreset_sampling_ratio,
-                num_neighbors,
-                pre_processor=self.configure_pre_processor((image_size, image_size)),
-                **kwargs,
-            )
-        fill(self.model.feature_extractor.feature_extractor, pretrained, backbone)
+        extractor = load_backbone(backbone, layers, pre_trained, backbone_weights)
+        super().__init__(
+            backbone,
+            list(layers),
+            pre_trained=False,
+            coreset_sampling_ratio=coreset_sampling_ratio,
+            num_neighbors=num_neighbors,
+            pre_processor=self.configure_pre_processor((image_size, image_size)),
+            **kwargs,
+        )
+        self.model.feature_extractor = extractor
 
 
 class WinClip(models.WinClip):
@@ -158,9 +155,9 @@ class CFM(models.CFM):
 
     Args:
         rgb_backbone: timm's name of a vision transformer of width 768 without register tokens.
-        pretrained: "download" for both networks, the path of a file with the RGB backbone's state dict, or None for
-            random weights in both.
-        pointmae_weights: path of Point-MAE's weights, needed if `pretrained` is a path.
+        pre_trained: take the weights of both networks, which are downloaded; False for random ones.
+        backbone_weights: path of a local weights file of the RGB network to take instead.
+        pointmae_weights: path of Point-MAE's weights to take instead, needed if those of the RGB network are given.
         group_size: points in a group.
         num_group: groups of points.
         image_size: height and width of what both networks read; costs grow with its square.
@@ -171,7 +168,8 @@ class CFM(models.CFM):
     def __init__(
         self,
         rgb_backbone: str = "vit_base_patch8_224.dino",
-        pretrained: str | None = DOWNLOAD,
+        pre_trained: bool = True,
+        backbone_weights: str | None = None,
         pointmae_weights: str | None = None,
         group_size: int = 128,
         num_group: int = 1024,
@@ -179,67 +177,30 @@ class CFM(models.CFM):
         lr: float = 1e-4,
         **kwargs: Any,
     ) -> None:
-        if pretrained not in {None, DOWNLOAD} and not pointmae_weights:
-            msg = f"pretrained={pretrained}: CFM has a second network; give pointmae_weights=PATH, too"
+        if backbone_weights and not pointmae_weights:
+            msg = f"backbone_weights={backbone_weights}: CFM has a second network; give pointmae_weights=PATH, too"
             raise InputError(msg)
         if pointmae_weights and not Path(pointmae_weights).is_file():
             msg = f"pointmae_weights={pointmae_weights}: no such file; correct the path"  # anomalib would download
             raise MissingFileError(msg)
         kwargs["pre_processor"] = self.configure_pre_processor((image_size, image_size))
-        with reaching(f"{rgb_backbone} or Point-MAE"), ExitStack() as stack:
+        with given_weights(rgb_backbone, pre_trained, backbone_weights) as download, ExitStack() as stack:
             # its constructor has no argument for either of them
-            build = partial(timm.create_model, rgb_backbone, pretrained == DOWNLOAD, img_size=image_size)
+            build = partial(timm.create_model, rgb_backbone, download, img_size=image_size)
             stack.enter_context(patch.object(cfm_parts, "timm", SimpleNamespace(create_model=lambda **_: build())))
-            if pretrained is None and not pointmae_weights:
+            if not pre_trained and not pointmae_weights:
                 stack.enter_context(patch.object(cfm_parts, "_resolve_pointmae_weights", lambda _: Path("none")))
             super().__init__(lr, rgb_backbone, group_size, num_group, pointmae_weights, **kwargs)
-        fill(self.model.feature_extractors.extractors.rgb_backbone, pretrained, rgb_backbone)
+        networks = self.model.feature_extractors.extractors
+        if backbone_weights:
+            fill(networks.rgb_backbone, rgb_backbone, Path(backbone_weights))
+        if pointmae_weights:
+            _check_pointmae(pointmae_weights, networks.xyz_backbone)
 
 
-@contextmanager
-def reaching(what: str) -> Iterator[None]:
-    """Turn the many ways in which a download fails into one line.
-
-    Args:
-        what: is fetched.
-
-    Raises:
-        ConnectionError: If it cannot be reached.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        msg = f"pretrained=download: the weights of {what} cannot be reached ({reason}); copy them here and give "
-        msg += "pretrained=PATH, or give pretrained=None (null) for random weights"
-        raise UnreachableError(msg) from None
-
-
-def fill(network: nn.Module, pretrained: str | None, name: str) -> None:
-    """Put local weights into a network, or say loudly that it has random ones.
-
-    Args:
-        network: as timm builds it.
-        pretrained: "download" if it has its weights already, the path of a state dict, or None.
-        name: of the network.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it lacks some of the network's weights.
-    """
-    if pretrained is None:
-        logger.warning("pretrained=None: %s runs with RANDOM weights; its scores mean nothing.", name)
-    if pretrained is None or pretrained == DOWNLOAD:
-        return
-    file = Path(pretrained)
-    if not file.is_file():
-        msg = f"pretrained={pretrained}: no such file; give the path of {name}'s state dict, download, or null"
-        raise MissingFileError(msg)
-    state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
-    wanted = network.state_dict()
-    if wrong := [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]:
-        msg = f"pretrained={pretrained}: {wrong[0]} of {name} is not in it; give the weights of that network"
+def _check_pointmae(file: str, network: nn.Module) -> None:
+    """Anomalib takes of the file what it finds, which may be nothing."""
+    there = {name.rpartition("MAE_encoder.")[2] for name in torch.load(file, weights_only=True)["base_model"]}
+    if lacking := [name for name in network.state_dict() if name not in there]:
+        msg = f"pointmae_weights={file}: {lacking[0]} is not in it; give Point-MAE's pretrain.pth"
         raise InputError(msg)
-    network.load_state_dict({key: state[key] for key in wanted})  # a head has no place in it

@@ -17,11 +17,13 @@ class Cost(NamedTuple):
     Attributes:
         seconds: in all, None if nobody knows.
         memory: most bytes at once, None if nobody knows.
+        gpu_memory: most bytes at once on a GPU, None if nobody knows or there is none.
         basis: where the numbers come from.
     """
 
     seconds: float | None
     memory: float | None
+    gpu_memory: float | None
     basis: str
 
 
@@ -32,23 +34,27 @@ class Rule(NamedTuple):
         step: seconds of a training step of one sample.
         sample: seconds of a test sample.
         memory: bytes.
+        steps: that it trains if nobody says how many; None = once over its shots.
     """
 
     step: float
     sample: float
     memory: float
+    steps: int | None = None
 
 
 _GIB = 2**30
 _BASELINES = "anomalib_clip3dad.benchmark.baselines"
 RULES = {
-    "anomalib_clip3dad.models.Clip3dAd": Rule(7, 3, 3.6 * _GIB),
+    "anomalib_clip3dad.models.Clip3dAd": Rule(7, 3, 3.6 * _GIB, steps=200),
     "anomalib_clip3dad.models.Btf": Rule(0.7, 0.55, 1.5 * _GIB),
     f"{_BASELINES}.Patchcore": Rule(0.3, 0.3, 1.6 * _GIB),
     f"{_BASELINES}.WinClip": Rule(0, 9, 2.9 * _GIB),
     f"{_BASELINES}.CFM": Rule(35, 18, 4.9 * _GIB),
 }
+_RULES_ARE_FOR = "anomalib_clip3dad.data.MVTec3DXYZ"
 _TEST_SAMPLES = 120  # MVTec 3D-AD has 1197 in ten categories
+_USUAL_BATCH = 4  # of FewShotDataModule
 
 
 def estimate(jobs: Sequence[Job], folder: Path) -> list[Cost]:
@@ -60,7 +66,7 @@ def estimate(jobs: Sequence[Job], folder: Path) -> list[Cost]:
 
     Returns:
         One for each job: its own record if it is finished; else the mean time and the largest memory of finished jobs
-        of the same model and k; else a guess by rule of thumb for MVTec 3D-AD on 2 CPU cores.
+        of the same model and k; else, for a category of MVTec 3D-AD, a guess by rule of thumb.
     """
     store = Store(folder)
     records = {job.key: record for job in jobs if (record := store.load(job))}
@@ -69,17 +75,25 @@ def estimate(jobs: Sequence[Job], folder: Path) -> list[Cost]:
 
 def _estimate(job: Job, jobs: Sequence[Job], records: dict[str, dict]) -> Cost:
     if own := records.get(job.key):
-        return Cost(_seconds(own), _memory(own), "finished")
+        return Cost(_seconds(own), own["peak_cpu_bytes"], own["peak_gpu_bytes"], "finished")
     alike = [records[other.key] for other in jobs if other.key in records and _kind(other) == _kind(job)]
     if alike:
         seconds = sum(map(_seconds, alike)) / len(alike)
-        return Cost(seconds, max(map(_memory, alike)), f"{len(alike)} finished alike")
-    if rule := RULES.get(job.class_path):
-        steps = job.trainer.get("max_steps", job.k_shot)
-        batch = job.data_init_args.get("train_batch_size", 4) if "max_steps" in job.trainer else 1
-        seconds = START_SECONDS + steps * batch * rule.step + _TEST_SAMPLES * rule.sample
-        return Cost(seconds, rule.memory, "guess, 2 CPU cores")
-    return Cost(None, None, "unknown until one is finished")
+        return Cost(
+            seconds, _most(alike, "peak_cpu_bytes"), _most(alike, "peak_gpu_bytes"), f"{len(alike)} finished alike"
+        )
+    rule = RULES.get(job.class_path)
+    if rule and job.data_class_path == _RULES_ARE_FOR:
+        seconds = START_SECONDS + _steps(job, rule) * rule.step + _TEST_SAMPLES * rule.sample
+        return Cost(seconds, rule.memory, None, "guess: default size, 2 CPU cores")
+    return Cost(None, None, None, "unknown until one is finished")
+
+
+def _steps(job: Job, rule: Rule) -> int:
+    """Training steps of one sample."""
+    if rule.steps is None and "max_steps" not in job.trainer:
+        return job.k_shot
+    return job.trainer.get("max_steps", rule.steps) * job.data_init_args.get("train_batch_size", _USUAL_BATCH)
 
 
 def _kind(job: Job) -> tuple[str, int]:
@@ -90,5 +104,5 @@ def _seconds(record: dict) -> float:
     return START_SECONDS + (record["fit_seconds"] or 0) + record["test_seconds"]
 
 
-def _memory(record: dict) -> float:
-    return record["peak_cpu_bytes"]
+def _most(records: Sequence[dict], name: str) -> float | None:
+    return max((record[name] for record in records if record[name] is not None), default=None)

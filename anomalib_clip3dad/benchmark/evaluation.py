@@ -60,8 +60,8 @@ def at_one_size(batch: Any, mask_files: Sequence[str | None], size: EvaluationSi
         size: height and width, or "native".
 
     Returns:
-        `gt_label` (B,), `pred_score` (B,), `anomaly_map` (B, H, W) float32, bilinear, and `gt_mask` (B, H, W) bool, by
-        nearest neighbour from the files, so that no model's own size makes the truth coarser.
+        `image_path`, `gt_label` (B,), `pred_score` (B,), `anomaly_map` (B, H, W) float32, bilinear, and `gt_mask`
+        (B, H, W) bool, by nearest neighbour from the files, so that no model's own size makes the truth coarser.
 
     Raises:
         InputError: If a mask has no file, or the masks of a batch differ in size.
@@ -77,6 +77,7 @@ def at_one_size(batch: Any, mask_files: Sequence[str | None], size: EvaluationSi
     if maps.shape[-2:] != masks[0].shape[-2:]:
         maps = interpolate(maps, masks[0].shape[-2:], mode="bilinear")
     return SimpleNamespace(
+        image_path=batch.image_path,
         gt_label=batch.gt_label,
         pred_score=batch.pred_score.flatten(),
         anomaly_map=maps[:, 0],

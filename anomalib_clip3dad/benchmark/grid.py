@@ -8,12 +8,14 @@ from difflib import get_close_matches
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
+from anomalib_clip3dad.benchmark.published import published_methods
 from anomalib_clip3dad.errors import InputError
 
 EvaluationSize = int | Literal["native"]
 
 _OF_A_MODEL = ("name", "class_path", "init_args", "trainer", "data", "published")
 _OF_DATA = ("class_path", "init_args")
+_MAPPINGS = {"init_args", "trainer", "data"}
 
 
 class Job(NamedTuple):
@@ -47,7 +49,7 @@ class Job(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Fingerprint of all that the result depends on, 16 hexadecimal digits; names do not count."""
+        """Fingerprint of what the grid says of the job, 16 hexadecimal digits; names do not count."""
         settings = {name: value for name, value in self._asdict().items() if name not in {"name", "published"}}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -89,16 +91,20 @@ def make_jobs(
     Raises:
         InputError: If something is missing, unknown, empty or twice there.
     """
+    data = data or {}
     lists = {"categories": categories, "k_shot": k_shot, "seeds": seeds, "models": models}
     _check_lists(lists)
-    _check_keys("data", data or {}, _OF_DATA, needed=("class_path",))
+    _check_keys("data", data, _OF_DATA, needed=("class_path",))
+    _check_trainer("trainer", trainer or {})
     for place, model in enumerate(models, start=1):
-        _check_keys(f"models, {model.get('name', f'number {place}')}", model, _OF_A_MODEL, ("name", "class_path"))
+        where = f"models, {model.get('name', f'number {place}')}"
+        _check_keys(where, model, _OF_A_MODEL, ("name", "class_path"))
+        _check_trainer(f"{where}, trainer", model.get("trainer") or {})
+        _check_published(where, model.get("published"))
     _check_unique("models", [model["name"] for model in models])
     if evaluation_size != "native" and evaluation_size < 1:
         msg = f"evaluation_size={evaluation_size}: give a number of pixels, 240 as in the paper, or native"
         raise InputError(msg)
-    assert data is not None  # noqa: S101
     return [
         Job(
             name=model["name"],
@@ -137,6 +143,25 @@ def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str], need
         near = get_close_matches(unknown[0], known, n=1)
         advice = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         msg = f"{where}: unknown {unknown[0]!r}; {advice}"
+        raise InputError(msg)
+
+    for key in _MAPPINGS & set(given):
+        if not isinstance(given[key] or {}, Mapping):
+            msg = f"{where}: {key} is {given[key]!r}; it needs names with values"
+            raise InputError(msg)
+
+
+def _check_trainer(where: str, given: Mapping[str, Any]) -> None:
+    if "callbacks" in given:
+        msg = f"{where}: callbacks cannot be given; what a model needs it brings itself (configure_callbacks)"
+        raise InputError(msg)
+
+
+def _check_published(where: str, name: str | None) -> None:
+    if name and name not in (known := published_methods()):
+        near = get_close_matches(name, known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        msg = f"{where}: the paper's tables have no published {name!r}; {advice}"
         raise InputError(msg)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from anomalib import LearningType
 from anomalib.engine import Engine
+from anomalib.models.components import MemoryBankMixin
 from lightning.pytorch import seed_everything
 
 from anomalib_clip3dad.benchmark.evaluation import METRICS, RawEvaluator
@@ -56,8 +57,13 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
     if cpus:
         torch.set_num_threads(cpus)
     seed_everything(job.seed, workers=True, verbose=False)
+    model_class = _load(job.class_path)
+    if issubclass(model_class, MemoryBankMixin):
+        # steps would fill the bank with the same shots again and again
+        job = job._replace(trainer={name: value for name, value in job.trainer.items() if name != "max_steps"})
     data = make_data(job)
-    model = _load(job.class_path)(
+    data.prepare_data()
+    model = model_class(
         **job.init_args, evaluator=RawEvaluator(job.evaluation_size), post_processor=False, visualizer=False
     )
     clock = Clock()
@@ -74,6 +80,7 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
         test_seconds = perf_counter() - start
         checkpoint = Path(folder) / "benchmark.ckpt"
         engine.trainer.save_checkpoint(checkpoint)
+        device = engine.trainer.strategy.root_device
         checkpoint_bytes = checkpoint.stat().st_size
     return {
         **{name: float(metrics[name]) for name in METRICS},
@@ -82,11 +89,11 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
         "test_samples": clock.samples,
         "samples_per_second": clock.samples / clock.seconds,
         "peak_cpu_bytes": peak_cpu_bytes(),
-        "peak_gpu_bytes": peak_gpu_bytes(),
+        "peak_gpu_bytes": peak_gpu_bytes(device),
         "trained_parameters": trained,
         "checkpoint_bytes": checkpoint_bytes,
-        "shots": " ".join(data.training_files),
-        **machine(),
+        "shots": " ".join(getattr(data, "training_files", ())),  # of this package's data modules
+        **machine(device),
     }
 
 

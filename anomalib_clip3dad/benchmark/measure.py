@@ -27,19 +27,19 @@ class Clock(Callback):
         self.samples = 0
         self._start = 0.0
 
-    def on_test_batch_start(self, *_: Any) -> None:
+    def on_test_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:  # noqa: ARG002
         """Start."""
-        self._start = _now()
+        self._start = _now(pl_module.device)
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:  # noqa: ARG002
         """Stop."""
-        self.seconds += _now() - self._start
+        self.seconds += _now(pl_module.device) - self._start
         self.samples += len(batch.image)
 
 
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return perf_counter()
 
 
@@ -55,9 +55,9 @@ def peak_cpu_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def peak_gpu_bytes() -> int | None:
-    """Most GPU memory that tensors of this process have held so far; None without a GPU."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+def peak_gpu_bytes(device: torch.device) -> int | None:
+    """Most memory of a GPU that tensors of this process have held so far; None for what is no CUDA device."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def trained_parameters(trainer: Trainer) -> int:
@@ -66,9 +66,14 @@ def trained_parameters(trainer: Trainer) -> int:
     return sum(parameter.numel() for group in groups for parameter in group["params"])
 
 
-def machine() -> dict[str, str]:
-    """Versions and device, one column each."""
+def machine(device: torch.device) -> dict[str, str]:
+    """Versions and the device that was used, one column each."""
     packages = ("anomalib_clip3dad", "anomalib", "lightning", "torch", "open_clip_torch", "timm")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     versions = {f"version_{name}": version(name) for name in packages}
-    return {**versions, "version_python": platform.python_version(), "device": device}
+    return {**versions, "version_python": platform.python_version(), "device": _name(device)}
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

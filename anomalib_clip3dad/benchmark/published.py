@@ -42,6 +42,11 @@ def _printed() -> dict[tuple[str, int, str, str], float]:
     return values
 
 
+def published_methods() -> list[str]:
+    """Names that `published` knows."""
+    return list(dict.fromkeys(method for method, *_ in _printed()))
+
+
 def published(method: str | None, k_shot: int, category: str, metric: str) -> float | None:
     """Look a number up.
 

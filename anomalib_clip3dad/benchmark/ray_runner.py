@@ -1,59 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same jobs on many machines, as tasks of Ray."""
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.runner import Outcome
-from anomalib_clip3dad.errors import MissingPackageError
+from anomalib_clip3dad.benchmark.store import Store
+from anomalib_clip3dad.errors import InputError, MissingPackageError, UnreachableError
 
 
 def on_ray(
-    jobs: Sequence[Job], address: str | None = None, cpus: int | None = None, gpus: float = 0
+    jobs: Sequence[Job], folder: Path, address: str | None = None, cpus: int | None = None, gpus: float = 0
 ) -> Iterator[Outcome]:
-    """Run jobs on a Ray cluster, as many at once as it has room for; the data must be where every machine finds it.
+    """Run jobs on a Ray cluster, as many at once as it has room for.
+
+    Every machine must have a folder of the name that this is called from, if paths are relative, and find the data.
 
     Args:
         jobs: to run.
+        folder: for the logs of those that failed, KEY.log.
         address: of a running cluster, "auto" or ray://HOST:PORT; None starts one on this machine.
         cpus: that each job takes; None = 1.
-        gpus: that each job takes, or a part of one.
+        gpus: that each job takes, or a part of one; 0 hides them.
 
     Yields:
         What became of each, as they come.
 
     Raises:
         ImportError: If Ray is not installed.
+        ConnectionError: If there is no cluster at the address.
+        ValueError: If a job asks for more than a cluster on this machine has.
     """
-    ray = _import_ray()
+    ray, cpus = _import_ray(), cpus or 1
     started = not ray.is_initialized()
     if started:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
-    cpus = cpus or 1
-    # a worker ends with its job, as its peak memory would be the next one's, too; what failed once fails again
-    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=0)(_attempt)
+        _connect(ray, address)
     try:
-        waiting = {task.remote(job._asdict(), cpus): job for job in jobs}
+        if address is None:
+            _check_room(ray.cluster_resources(), cpus, gpus)
+        # a worker ends with its job, as its peak memory would be the next one's, too; what failed once fails again
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=0)(_attempt)
+        waiting = {task.remote(job._asdict(), cpus, gpus, str(Path.cwd())): job for job in jobs}
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
-            yield waiting.pop(done), _result(ray, done)
+            job = waiting.pop(done)
+            outcome, said = _result(ray, done)
+            if isinstance(outcome, str):
+                Store(folder).log(job).write_text(said, encoding="utf-8")
+            yield job, outcome
     finally:
         if started:
             ray.shutdown()
 
 
-def _attempt(job: dict[str, Any], cpus: int) -> dict | str:
-    from anomalib_clip3dad.benchmark.job import attempt  # noqa: PLC0415 - on the worker, not where Ray is asked
+def _attempt(job: dict[str, Any], cpus: int, gpus: float, folder: str) -> tuple[dict | str, str]:
+    """What became of the job, and what was said."""
+    os.chdir(folder)
+    if not gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all GPUs in sight of a task that asks for none
+    said = StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        from anomalib_clip3dad.benchmark.job import attempt  # noqa: PLC0415 - on the worker, not where Ray is asked
 
-    return attempt(Job(**job), cpus)
+        return attempt(Job(**job), cpus), said.getvalue()
 
 
-def _result(ray: Any, done: Any) -> dict | str:
+def _result(ray: Any, done: Any) -> tuple[dict | str, str]:
     try:
         return ray.get(done)
     except ray.exceptions.RayError as error:
-        return str(error).strip().splitlines()[-1]
+        said = str(error).strip()
+        return f"{type(error).__name__}: {said.splitlines()[0] if said else 'it said nothing'}", said
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        # without "local" Ray would join a cluster that somebody else runs here
+        ray.init(address=address or "local", log_to_driver=False, include_dashboard=None if address else False)
+    except (ConnectionError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        msg = f"--address {address}: no Ray cluster answers ({reason}); start one (ray start --head) or correct it"
+        raise UnreachableError(msg) from None
+
+
+def _check_room(there: dict[str, float], cpus: int, gpus: float) -> None:
+    """A task that asks for more would wait for ever; a cluster elsewhere may still grow."""
+    for name, asked, has in (("cpus", cpus, there.get("CPU", 0)), ("gpus", gpus, there.get("GPU", 0))):
+        if asked > has:
+            msg = f"--{name}_per_job {asked}: this machine has {has:g}; ask for less, or give --address of a cluster"
+            raise InputError(msg)
 
 
 def _import_ray() -> Any:

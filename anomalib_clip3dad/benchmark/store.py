@@ -24,10 +24,16 @@ class Store:
         """The file of a job."""
         return self.folder / f"{job.key}.json"
 
+    def log(self, job: Job) -> Path:
+        """Where what the job said is kept."""
+        return self.path(job).with_suffix(".log")
+
     def load(self, job: Job) -> dict[str, Any] | None:
-        """The record of a job, None if it is not finished."""
-        path = self.path(job)
-        return json.loads(path.read_text(encoding="utf-8"))["record"] if path.is_file() else None
+        """The record of a job, None if it is not finished, or its file is damaged."""
+        try:
+            return json.loads(self.path(job).read_text(encoding="utf-8"))["record"]
+        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+            return None
 
     def save(self, job: Job, record: dict[str, Any]) -> None:
         """Keep a record, beside what was asked."""
@@ -35,7 +41,7 @@ class Store:
 
     def unfinished(self, jobs: Sequence[Job]) -> list[Job]:
         """Those that are still to be run; of several that ask for the same, one."""
-        return list({job.key: job for job in jobs if not self.path(job).is_file()}.values())
+        return list({job.key: job for job in jobs if self.load(job) is None}.values())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -47,7 +47,7 @@ def benchmark(
         dry_run: say what would be run and what it may take, and stop.
         cpus_per_job: threads of a job; default: with Ray 1, else as many as torch takes.
         gpus_per_job: of a job, or a part of one; with Ray only.
-        address: of a Ray cluster, auto or ray://HOST:PORT; default: one on this machine.
+        address: of a running Ray cluster, auto or ray://HOST:PORT; default: one of its own on this machine.
     """
     jobs = make_jobs(data, categories or [], k_shot or [], seeds or [], models or [], trainer, evaluation_size)
     if runner == "local" and (gpus_per_job or address):
@@ -60,7 +60,7 @@ def benchmark(
     if runner == "ray":
         from anomalib_clip3dad.benchmark.ray_runner import on_ray  # noqa: PLC0415 - optional
 
-        run = partial(on_ray, address=address, cpus=cpus_per_job, gpus=gpus_per_job)
+        run = partial(on_ray, folder=finished, address=address, cpus=cpus_per_job, gpus=gpus_per_job)
     else:
         run = partial(on_this_machine, folder=finished, cpus=cpus_per_job)
     try:
@@ -77,20 +77,19 @@ def benchmark(
 
 def _say(console: Console, jobs: list[Job], costs: list[Cost]) -> None:
     """Print the jobs and what they may take."""
-    table = Table("", "model", "category", "k", "seed", "time", "CPU memory", "from", box=None, padding=(0, 1, 0, 0))
+    table = Table("", "model", "category", "k", "seed", "time", "CPU", "GPU", "from", box=None, padding=(0, 1, 0, 0))
     for number, (job, cost) in enumerate(zip(jobs, costs, strict=True), start=1):
-        memory = f"{cost.memory / 2**30:.1f} GiB" if cost.memory else "?"
         known = (str(number), job.name, job.category, str(job.k_shot), str(job.seed))
-        table.add_row(*known, _time(cost.seconds), memory, cost.basis)
+        table.add_row(*known, _time(cost.seconds), _gib(cost.memory), _gib(cost.gpu_memory), cost.basis)
     console.print(table)
     ahead = [cost for cost in costs if cost.basis != "finished"]
     seconds = sum(cost.seconds or 0 for cost in ahead)
     unknown = sum(cost.seconds is None for cost in ahead)
-    largest = max((cost.memory or 0 for cost in ahead), default=0) / 2**30
+    largest = max((cost.memory or 0 for cost in ahead), default=0)
     console.print(
         f"{len(ahead)} of {len(jobs)} jobs to run, one after the other about {_time(seconds)}"
         + (f" and {unknown} jobs that nobody has timed" if unknown else "")
-        + f"; largest memory about {largest:.1f} GiB."
+        + f"; largest memory {_gib(largest)}."
     )
 
 
@@ -99,3 +98,7 @@ def _time(seconds: float | None) -> str:
         return "?"
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d} h"
+
+
+def _gib(memory: float | None) -> str:
+    return f"{memory / 2**30:.1f} GiB" if memory else "?"

@@ -12,12 +12,12 @@ SIZES = {"size": (64, 80), "train": 3, "validation": 1, "good": 2, "defects": 1}
 PATCHCORE = {
     "name": "PatchCore",
     "class_path": "anomalib_clip3dad.benchmark.baselines.Patchcore",
-    "init_args": {"backbone": "resnet10t", "pretrained": None, "image_size": 64},
+    "init_args": {"backbone": "resnet10t", "pre_trained": False, "image_size": 64},
 }
 BROKEN = {
     "name": "broken",
     "class_path": "anomalib_clip3dad.benchmark.baselines.Patchcore",
-    "init_args": {"backbone": "resnet10t", "pretrained": "nowhere.safetensors"},
+    "init_args": {"backbone": "resnet10t", "backbone_weights": "nowhere.safetensors"},
 }
 
 

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from anomalib.engine import Engine
 from safetensors.torch import save_file
 
-from anomalib_clip3dad.benchmark.baselines import CFM, Patchcore, WinClip, reaching
+from anomalib_clip3dad.benchmark.baselines import CFM, Patchcore, WinClip
+from anomalib_clip3dad.benchmark.evaluation import METRICS
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.job import attempt, make_data, run_job
-from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.models.backbone import load_backbone
 
 BASELINES = "anomalib_clip3dad.benchmark.baselines"
 
@@ -37,7 +37,7 @@ def test_steps_keep_their_batch(jobs_of: Callable[..., list[Job]]) -> None:
 
 def test_memory_bank_is_of_the_shots(jobs_of: Callable[..., list[Job]]) -> None:
     (job,) = jobs_of(k_shot=[2])
-    model = Patchcore("resnet10t", pretrained=None, image_size=64, coreset_sampling_ratio=1.0, visualizer=False)
+    model = Patchcore("resnet10t", pre_trained=False, image_size=64, coreset_sampling_ratio=1.0, visualizer=False)
     Engine(accelerator="cpu", logger=False, enable_progress_bar=False).fit(model, datamodule=make_data(job))
     # layer2 sees an eighth of the picture; k-center-greedy keeps all of them but one
     assert len(model.model.memory_bank) in {2 * 8 * 8, 2 * 8 * 8 - 1}
@@ -80,35 +80,46 @@ def test_winclip_without_shots(jobs_of: Callable[..., list[Job]], tiny_clip: str
     assert run_job(jobs_of(models=[model])[0])["test_samples"] == 6
 
 
+@pytest.mark.parametrize("k_shot", [1, 2])
+def test_steps_do_not_fill_the_bank_again_and_again(jobs_of: Callable[..., list[Job]], k_shot: int) -> None:
+    """A grid may give a number of steps to all models."""
+    (steps,), (one,) = (
+        jobs_of(k_shot=[k_shot], trainer={"accelerator": "cpu"} | more) for more in ({"max_steps": 5}, {})
+    )
+    records = [run_job(job) for job in (steps, one)]
+    assert records[0]["checkpoint_bytes"] == records[1]["checkpoint_bytes"]
+    assert all(records[0][name] == records[1][name] for name in METRICS)
+
+
+def small_cfm(**changes: Any) -> dict[str, Any]:
+    return {"rgb_backbone": "vit_base_patch32_224", "group_size": 8, "num_group": 16, "image_size": 32} | changes
+
+
 def test_cfm(jobs_of: Callable[..., list[Job]]) -> None:
-    init_args = {"rgb_backbone": "vit_base_patch32_224", "pretrained": None}
-    init_args |= {"group_size": 8, "num_group": 16, "image_size": 32}
-    model = {"name": "CFM", "class_path": f"{BASELINES}.CFM", "init_args": init_args}
+    model = {"name": "CFM", "class_path": f"{BASELINES}.CFM", "init_args": small_cfm(pre_trained=False)}
     model |= {"trainer": {"max_steps": 1}, "data": {"train_batch_size": 1, "eval_batch_size": 1}}
     assert run_job(jobs_of(models=[model])[0])["trained_parameters"] == 5_535_360  # its two mappers
 
 
-def test_local_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    network = timm.create_model("resnet10t")
-    save_file(network.state_dict(), tmp_path / "weights.safetensors")
-    with caplog.at_level(logging.WARNING):
-        model = Patchcore("resnet10t", pretrained=str(tmp_path / "weights.safetensors"))
-    assert "RANDOM" not in caplog.text
-    loaded = model.model.feature_extractor.feature_extractor.state_dict()
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in loaded.items())
-    with pytest.raises(InputError, match="is not in it; give the weights of that network"):
-        Patchcore("resnet18", pretrained=str(tmp_path / "weights.safetensors"))
-
-
-def test_random_weights_are_loud(caplog: pytest.LogCaptureFixture) -> None:
-    Patchcore("resnet10t", pretrained=None)
-    assert "resnet10t runs with RANDOM weights; its scores mean nothing" in caplog.text
+def test_cfm_with_local_weights(tmp_path: Path) -> None:
+    vit, pointmae = str(tmp_path / "vit.safetensors"), str(tmp_path / "pretrain.pth")
+    networks = CFM(**small_cfm(pre_trained=False)).model.feature_extractors.extractors
+    save_file(networks.rgb_backbone.state_dict(), vit)
+    state = {f"module.MAE_encoder.{name}": value for name, value in networks.xyz_backbone.state_dict().items()}
+    torch.save({"base_model": state}, pointmae)
+    loaded = CFM(**small_cfm(backbone_weights=vit, pointmae_weights=pointmae)).model.feature_extractors.extractors
+    assert networks.state_dict().keys() == loaded.state_dict().keys()
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in networks.state_dict().items())
+    state.pop("module.MAE_encoder.pos_embed.0.weight")
+    torch.save({"base_model": state}, pointmae)
+    with pytest.raises(InputError, match=r"pos_embed\.0\.weight is not in it; give Point-MAE's"):
+        CFM(**small_cfm(backbone_weights=vit, pointmae_weights=pointmae))
 
 
 @pytest.mark.parametrize(
     ("init_args", "message"),
     [
-        ({"pretrained": "rgb.safetensors"}, "give pointmae_weights=PATH, too"),
+        ({"backbone_weights": "rgb.safetensors"}, "give pointmae_weights=PATH, too"),
         ({"pointmae_weights": "none.pth"}, "pointmae_weights=none.pth: no such file"),
     ],
 )
@@ -117,19 +128,17 @@ def test_cfm_without_its_files(init_args: dict[str, Any], message: str) -> None:
         CFM(**init_args)
 
 
-def test_unreachable_weights_are_one_line() -> None:
-    with (
-        pytest.raises(UnreachableError, match=r"cannot be reached \(no route\); copy them here"),
-        reaching("a network"),
-    ):
-        raise OSError("no route")
-    with pytest.raises(MissingFileError), reaching("a network"):
-        raise MissingFileError("ours")
+def test_patchcore_has_the_backbone_of_btf() -> None:
+    model = Patchcore("resnet10t", pre_trained=False)
+    expected = load_backbone("resnet10t", ["layer2", "layer3"], pre_trained=False).state_dict()
+    found = model.model.feature_extractor.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
 def test_attempt_says_why(jobs_of: Callable[..., list[Job]]) -> None:
     unknown = {"name": "unknown", "class_path": "anomalib_clip3dad.models.Nothing"}
-    nonsense = {"name": "nonsense", "class_path": f"{BASELINES}.Patchcore", "init_args": {"nothing": 1}}
+    nonsense = {"name": "nonsense", "class_path": f"{BASELINES}.Patchcore", "init_args": {"pre_trained": False, "nothing": 1}}
     first, second = map(attempt, jobs_of(models=[unknown, nonsense]))
     assert isinstance(first, str)
     assert first.startswith("class_path=anomalib_clip3dad.models.Nothing: cannot be imported")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,9 @@ def test_key_is_of_what_the_result_depends_on(jobs_of: JobsOf) -> None:
         ({"data": None}, "data: class_path is missing"),
         ({"k_shot": [0]}, "k_shot: found 0"),
         ({"evaluation_size": 0}, "evaluation_size=0"),
+        ({"models": [PATCHCORE | {"init_args": [1]}]}, r"models, PatchCore: init_args is \[1\]; it needs names"),
+        ({"models": [PATCHCORE | {"published": "Our"}]}, "no published 'Our'; did you mean Ours"),
+        ({"trainer": {"callbacks": []}}, "trainer: callbacks cannot be given"),
     ],
 )
 def test_mistakes_are_named(jobs_of: JobsOf, changes: dict[str, Any], message: str) -> None:
@@ -80,6 +85,17 @@ def test_configs_are_grids(config: Path) -> None:
     # whoever claims to be in the paper is there
     for job in jobs:
         assert job.published is None or published(job.published, job.k_shot, "mean", "image_AUROC")
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_configs_name_classes_and_arguments_that_there_are(config: Path) -> None:
+    settings = yaml.safe_load(config.read_text())
+    settings.pop("name")
+    for job in make_jobs(**settings):
+        for class_path, given in ((job.class_path, job.init_args), (job.data_class_path, job.data_init_args)):
+            module, _, name = class_path.rpartition(".")
+            kinds = [kind for kind in getattr(import_module(module), name).__mro__ if "__init__" in vars(kind)]
+            assert set(given) <= {argument for kind in kinds for argument in signature(kind).parameters}
 
 
 def test_paper_grids_share_the_full_model() -> None:

@@ -31,7 +31,12 @@ COSTS = {
 
 
 def grid(categories: tuple[str, ...] = CATEGORIES, **changes: Any) -> list[Job]:
-    usual: dict[str, Any] = {"data": {"class_path": "d"}, "k_shot": [1], "seeds": [0, 1], "models": [CLIP3D, OTHER]}
+    usual: dict[str, Any] = {
+        "data": {"class_path": "anomalib_clip3dad.data.MVTec3DXYZ"},
+        "k_shot": [1],
+        "seeds": [0, 1],
+        "models": [CLIP3D, OTHER],
+    }
     return make_jobs(**usual | {"categories": list(categories)} | changes)
 
 
@@ -106,6 +111,10 @@ def test_estimate(tmp_path: Path) -> None:
     rule = RULES[CLIP3D["class_path"]]
     assert guess.seconds == 15 + 10 * 4 * rule.step + 120 * rule.sample
     assert by_name["other, tire, 2-shot, seed 0"].seconds is None
+    (elsewhere,) = estimate(grid(("gear",), seeds=[0], models=[CLIP3D], data={"class_path": "Toy3D"}), tmp_path)
+    assert elsewhere.seconds is None
+    (by_itself,) = estimate(grid(("bagel",), seeds=[3], models=[CLIP3D]), tmp_path / "none")
+    assert by_itself.seconds == 15 + 200 * 4 * rule.step + 120 * rule.sample
 
 
 def test_guesses_are_of_classes_that_there_are() -> None:
@@ -116,7 +125,7 @@ def test_guesses_are_of_classes_that_there_are() -> None:
 
 def test_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     faults = benchmark(
-        data={"class_path": "d"},
+        data={"class_path": "anomalib_clip3dad.data.MVTec3DXYZ"},
         models=[CLIP3D, OTHER],
         categories=["bagel"],
         k_shot=[1],

@@ -17,8 +17,9 @@ from anomalib_clip3dad.benchmark.evaluation import METRICS
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
 from anomalib_clip3dad.benchmark.ray_runner import on_ray
 from anomalib_clip3dad.benchmark.runner import on_this_machine, run_grid
+from anomalib_clip3dad.benchmark.store import Store
 from anomalib_clip3dad.benchmark.summary import results, summary
-from anomalib_clip3dad.errors import MissingPackageError
+from anomalib_clip3dad.errors import InputError, MissingPackageError, UnreachableError
 
 from .conftest import BROKEN, PATCHCORE
 
@@ -59,7 +60,6 @@ def test_records(undisturbed: tuple[list[Job], Path]) -> None:
     assert set(found.trained_parameters) == {0}
     assert (found[["fit_seconds", "test_seconds", "samples_per_second", "checkpoint_bytes"]] > 0).all(axis=None)
     assert found.peak_cpu_bytes.between(2e8, 4e9).all()
-    # two shots, each once: 2 x 8 x 8 patches, a tenth of them kept
     assert all(len(shots.split()) == 2 for shots in found.shots)
 
 
@@ -97,7 +97,10 @@ def test_broken_job_is_told_and_others_run(undisturbed: tuple[list[Job], Path], 
     assert good.key in {job.key for job in undisturbed[0]}
     (failures,) = [run_grid([bad, good], folder, partial(on_this_machine, folder=folder, cpus=1))]
     assert list(failures) == [bad.key]
-    assert failures[bad.key].startswith("pretrained=nowhere.safetensors: no such file")
+    assert failures[bad.key].startswith("backbone_weights='nowhere.safetensors': no such file")
+    log = folder / f"{bad.key}.log"
+    assert failures[bad.key].endswith(f"; see {log}")
+    assert "Traceback" in log.read_text()
     assert len(results([bad, good], folder)) == 1
 
 
@@ -109,7 +112,7 @@ def test_crash_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs_of:
     monkeypatch.setattr(sys, "executable", str(crash))
     jobs = jobs_of(seeds=[0, 1])
     failures = run_grid(jobs, tmp_path, partial(on_this_machine, folder=tmp_path))
-    assert [line.partition(";")[0] for line in failures.values()] == ["ended with status -9 (out of memory)"] * 2
+    assert [line.partition("; see")[0] for line in failures.values()] == ["ended with status -9 (out of memory)"] * 2
 
 
 def test_job_ends_with_its_parent(tmp_path: Path) -> None:
@@ -129,15 +132,40 @@ def test_ray_gives_the_same_table(undisturbed: tuple[list[Job], Path], jobs_of: 
     (bad,) = jobs_of(models=[BROKEN])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        failures = run_grid([*jobs, bad], tmp_path, partial(on_ray, cpus=1))
+        failures = run_grid([*jobs, bad], tmp_path, partial(on_ray, folder=tmp_path, cpus=1))
+        with pytest.raises(InputError, match=r"--gpus_per_job 1: this machine has 0"):
+            next(on_ray(jobs, tmp_path, gpus=1))
     finally:
         ray.shutdown()
+    assert "Traceback" in (tmp_path / f"{bad.key}.log").read_text()
     assert list(failures) == [bad.key]
-    assert failures[bad.key].startswith("pretrained=nowhere.safetensors: no such file")
+    assert failures[bad.key].startswith("backbone_weights='nowhere.safetensors': no such file")
     pd.testing.assert_frame_equal(table(jobs, tmp_path), table(*undisturbed))
+
+
+def test_no_cluster_at_the_address(jobs_of: Callable, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra `distributed` is not installed")
+    with pytest.raises(UnreachableError, match=r"--address auto: no Ray cluster answers"):
+        next(on_ray(jobs_of(), tmp_path, address="auto"))
+
+
+def test_a_damaged_record_is_made_anew(jobs_of: Callable, tmp_path: Path) -> None:
+    (job,) = jobs_of()
+    store = Store(tmp_path)
+    store.save(job, {"found": 1})
+    assert store.unfinished([job]) == []
+    store.path(job).write_text(store.path(job).read_text()[:-20])
+    assert store.load(job) is None
+    assert store.unfinished([job]) == [job]
+
+
+def test_folder_that_cannot_be(jobs_of: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"output: .*file.jobs cannot be made \(Not a directory\)"):
+        run_grid(jobs_of(), tmp_path / "file" / "jobs", partial(on_this_machine, folder=tmp_path))
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, jobs_of: Callable) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'anomalib_clip3dad\[distributed\]'"):
-        next(on_ray(jobs_of()))
+        next(on_ray(jobs_of(), Path()))

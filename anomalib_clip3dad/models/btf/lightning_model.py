@@ -22,12 +22,12 @@ from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.metrics import UnboundedScoreEvaluator
+from anomalib_clip3dad.models.backbone import load_backbone
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.models.clip3d_ad import Clip3dAd
 from anomalib_clip3dad.models.prediction import PredictionMixin
 from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 
-from .backbone import load_backbone
 from .torch_model import BtfModel
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
 
     Horwitz & Hoshen, "Back to the Feature: Classical 3D Features are (Almost) All You Need for 3D Anomaly Detection",
     arXiv 2203.05550. Needs batches with RGB `image` and organised XYZ `depth_map` (metres, camera frame, (0, 0, 0) =
-    not measured). What is not foreground is black and has no points; patches without a point score 0.
+    not measured). What is not foreground is black and has no points; it is scored as all else is.
 
     Args:
         mode: "fpfh", "rgb" or "rgb+fpfh", the latter being what the paper calls BTF. What has FPFH cannot be exported.
@@ -51,7 +51,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         backbone_weights: path of a local weights file to take instead.
         coreset_sampling_ratio: share of the training patches that the bank keeps.
         num_neighbors: neighbours in the bank that the image's score is weighed by; BTF has 3, PatchCore 9.
-        seed: of the coreset.
+        seed: of the coreset; None takes the one that was given to `seed_everything`, or torch's.
         pre_processor: see `AnomalibModule`; the default only resizes, ImageNet's mean and deviation are in the model.
         post_processor: see `AnomalibModule`.
         evaluator: see `AnomalibModule`; the default has the metrics of `Clip3dAd`, on raw scores; any other one sees
@@ -71,7 +71,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         backbone_weights: str | None = None,
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 3,
-        seed: int = 0,
+        seed: int | None = None,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
@@ -153,7 +153,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         rows = self._not_taken(batch.image_path, len(batch.image))
         if rows:
             foreground = prepare_cloud(batch)
-            self.model.memory.remember(self.model.embed(batch.image[rows], batch.depth_map[rows], foreground[rows])[0])
+            self.model.memory.remember(self.model.embed(batch.image[rows], batch.depth_map[rows], foreground[rows]))
         return loss
 
     def _not_taken(self, paths: list[str] | None, size: int) -> list[int]:
@@ -169,7 +169,8 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         if self._taken and len(self._taken) < len(self.training_files):
             msg = "Training ended after %d of %d samples; the bank knows no others. Leave max_steps out."
             logger.warning(msg, len(self._taken), len(self.training_files))
-        self.model.memory.choose_coreset(self.coreset_sampling_ratio, self.seed)
+        seed = torch.initial_seed() % 2**32 if self.seed is None else self.seed  # numpy's have 32 bits
+        self.model.memory.choose_coreset(self.coreset_sampling_ratio, seed)
 
     def validation_step(self, batch: Any, *_: Any) -> Any:
         """Score a batch."""

@@ -86,13 +86,12 @@ class PatchMemory(PatchcoreModel):
         return distances.topk(k=n_neighbors, largest=False, dim=1)
 
     def forward(  # type: ignore[override]  # PatchCore's takes pictures
-        self, embedding: Tensor, occupied: Tensor, size: tuple[int, int]
+        self, embedding: Tensor, size: tuple[int, int]
     ) -> InferenceBatch:
         """Score patches by their distance to the bank.
 
         Args:
             embedding: `(B, C, h, w)`.
-            occupied: `(B, h, w)` bool; the others score 0.
             size: height and width of the map.
 
         Returns:
@@ -107,7 +106,7 @@ class PatchMemory(PatchcoreModel):
         height, width = embedding.shape[-2:]
         patches = self.reshape_embedding(embedding)
         scores, locations = self.nearest_neighbors(patches, n_neighbors=1)
-        scores = rearrange(scores, "(b p) -> b p", p=height * width) * rearrange(occupied, "b h w -> b (h w)")
+        scores = rearrange(scores, "(b p) -> b p", p=height * width)
         locations = rearrange(locations, "(b p) -> b p", p=height * width)
         pred_score = self.compute_anomaly_score(scores, locations, patches)
         anomaly_map = self.anomaly_map_generator(rearrange(scores, "b (h w) -> b 1 h w", h=height), size)

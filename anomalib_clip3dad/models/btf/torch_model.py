@@ -34,7 +34,7 @@ class BtfModel(nn.Module):
         for name, values in {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}.items():  # ImageNet's
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
-    def embed(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor:
         """Features of the patches: of RGB, then of FPFH, as they are, so that FPFH's outweigh the others.
 
         Args:
@@ -43,21 +43,20 @@ class BtfModel(nn.Module):
             foreground: `(B, S, S)` bool.
 
         Returns:
-            `(B, C, h, w)`, and `(B, h, w)` bool: the patches with a point, which are those whose FPFH is not zero.
+            `(B, C, h, w)`; FPFH of patches without a point are zeros.
         """
         maps = [self._read_rgb(image * foreground[:, None])] if self.with_rgb else []
         rows, columns = maps[0].shape[-2:] if maps else (-(-side // _PATCH) for side in image.shape[-2:])
         grid = rows, columns
         if self.with_fpfh:
             maps.append(pool_to_grid(organised_fpfh(xyz, foreground), grid))
-        occupied = pool_to_grid(foreground[:, None].float(), grid)[:, 0] > 0
-        return torch.cat(maps, dim=1), occupied
+        return torch.cat(maps, dim=1)
 
     @torch.no_grad()
     def _read_rgb(self, image: Tensor) -> Tensor:
-        """Patch features of anomalib's PatchCore, (B, C, h, w): BTF's but for how the coarser stage is brought to h, w.
+        """Patch features of anomalib's PatchCore, (B, C, h, w).
 
-        BTF repeats its features, PatchCore interpolates them.
+        BTF's are pooled without padding and brought to h, w by adaptive pooling; PatchCore pads and interpolates.
         """
         features = self.tower((image - self.mean) / self.std)
         pooled = {layer: self.memory.feature_pooler(feature) for layer, feature in features.items()}
@@ -66,7 +65,7 @@ class BtfModel(nn.Module):
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
         """Judge a batch; arguments are those of `embed`, answer and errors those of `PatchMemory`."""
         height, width = image.shape[-2:]
-        return self.memory(*self.embed(image, xyz, foreground), (height, width))
+        return self.memory(self.embed(image, xyz, foreground), (height, width))
 
 
 def pool_to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:

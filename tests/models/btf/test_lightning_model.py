@@ -112,11 +112,13 @@ def test_without_paths_all_samples_count() -> None:
     assert len(bank_of(model)) == 2 * 2 * PATCHES
 
 
-def test_same_seed_same_model(root: Path) -> None:
+@pytest.mark.parametrize("of_torch", [False, True])
+def test_same_seed_same_model(root: Path, of_torch: bool) -> None:
+    """Its own seed, whatever torch's is; or torch's."""
     banks = []
     for seed in (0, 0, 1):
-        torch.manual_seed(len(banks))
-        banks.append(bank_of(trained(root, "rgb+fpfh", seed=seed)[0]))
+        torch.manual_seed(seed if of_torch else len(banks))
+        banks.append(bank_of(trained(root, "rgb+fpfh", seed=None if of_torch else seed)[0]))
     assert torch.equal(banks[0], banks[1])
     assert not torch.equal(banks[0], banks[2])
 

@@ -10,7 +10,7 @@ from torchvision.transforms.v2.functional import normalize
 
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
-from anomalib_clip3dad.models.btf.backbone import load_backbone
+from anomalib_clip3dad.models.backbone import load_backbone
 from anomalib_clip3dad.models.btf.memory import PatchMemory
 from anomalib_clip3dad.models.btf.torch_model import BtfModel, pool_to_grid
 from tests.conftest import depth_batch
@@ -57,7 +57,7 @@ def test_same_features_same_scores_as_patchcore(channels: int, shots: int, ratio
     for embedding in seen:
         memory.remember(embedding)
     memory.choose_coreset(ratio, seed=7)
-    found = memory(test, torch.ones(2, 6, 6, dtype=torch.bool), (48, 48))
+    found = memory(test, (48, 48))
     assert torch.equal(memory.memory_bank, bank)
     assert torch.equal(found.pred_score, pred_score)
     assert torch.equal(found.anomaly_map, anomaly_map)
@@ -77,7 +77,7 @@ def test_rgb_alone_is_patchcore_with_its_own_backbone() -> None:
     np.random.seed(0)  # noqa: NPY002
     reference.subsample_embedding(0.1)
     expected = reference.eval()(normalize(test, *statistics))
-    model.memory.remember(model.embed(shots, cloud[:2], foreground[:2])[0])
+    model.memory.remember(model.embed(shots, cloud[:2], foreground[:2]))
     model.memory.choose_coreset(0.1, seed=0)
     found = model(test, cloud, foreground)
     assert torch.equal(found.pred_score, expected.pred_score)
@@ -91,15 +91,12 @@ def test_features_of_both_stand_side_by_side_as_they_are() -> None:
     extractor = load_backbone("resnet18", LAYERS, pre_trained=False)
     parts = BtfModel(extractor, with_fpfh=False), BtfModel(None), BtfModel(extractor)
     rgb, fpfh, both = (model.embed(batch.image, batch.depth_map, foreground) for model in parts)
-    assert rgb[0].shape == (2, 128 + 256, 6, 6)
-    assert fpfh[0].shape == (2, 33, 6, 6)
-    assert torch.equal(both[0], torch.cat((rgb[0], fpfh[0]), dim=1))
-    assert torch.equal(rgb[1], both[1])
-    torch.testing.assert_close(fpfh[0], pool_to_grid(organised_fpfh(batch.depth_map, foreground), (6, 6)))
+    assert rgb.shape == (2, 128 + 256, 6, 6)
+    assert torch.equal(both, torch.cat((rgb, fpfh), dim=1))
+    torch.testing.assert_close(fpfh, pool_to_grid(organised_fpfh(batch.depth_map, foreground), (6, 6)))
     # patches without a point, and they alone, have no feature
-    assert torch.equal(fpfh[0].any(dim=1), fpfh[1])
-    assert not fpfh[1][:, :2].any()
-    assert fpfh[1][:, 3:].all()
+    assert not fpfh[:, :, :2].any()
+    assert fpfh[:, :, 3:].any(dim=1).all()
 
 
 def test_what_is_not_foreground_is_black() -> None:
@@ -107,8 +104,8 @@ def test_what_is_not_foreground_is_black() -> None:
     foreground = torch.zeros(1, 48, 48, dtype=torch.bool)
     foreground[:, 10:30, 10:30] = True
     model = BtfModel(load_backbone("resnet18", LAYERS, pre_trained=False), with_fpfh=False)
-    one, _ = model.embed(batch.image, batch.depth_map, foreground)
-    other, _ = model.embed(batch.image.where(foreground[:, None], 0.7), batch.depth_map, foreground)
+    one = model.embed(batch.image, batch.depth_map, foreground)
+    other = model.embed(batch.image.where(foreground[:, None], 0.7), batch.depth_map, foreground)
     assert torch.equal(one, other)
 
 
@@ -125,18 +122,18 @@ def test_pooling_against_loops() -> None:
             torch.testing.assert_close(found[..., row, column], expected)
 
 
-def test_patches_without_a_point_score_nothing() -> None:
-    memory = PatchMemory(num_neighbors=1)
-    memory.remember(torch.zeros(1, 4, 2, 2))
-    memory.choose_coreset(1.0, seed=0)
-    far = torch.ones(1, 4, 2, 2)
-    far[..., 0, 0] = 10
-    occupied = torch.tensor([[[False, True], [True, True]]])
-    assert memory(far, occupied, (20, 20)).pred_score.item() == pytest.approx(2.0)
-    assert memory(far, ~occupied, (20, 20)).pred_score.item() == pytest.approx(20.0)
-    nothing = memory(far, torch.zeros_like(occupied), (20, 20))
-    assert not nothing.pred_score.any()
-    assert not nothing.anomaly_map.any()
+def test_missing_points_are_faulty() -> None:
+    """A hole where the shots have a surface is found, as patches without a point are scored, too."""
+    shot = depth_batch(1, 48, 48)
+    foreground = torch.zeros(1, 48, 48, dtype=torch.bool)
+    foreground[:, 8:40, 8:40] = True
+    model = BtfModel(None, num_neighbors=1).eval()
+    model.memory.remember(model.embed(shot.image, shot.depth_map, foreground))
+    model.memory.choose_coreset(1.0, seed=0)
+    holed = foreground.clone()
+    holed[:, 16:32, 16:32] = False
+    before, after = (model(shot.image, shot.depth_map, mask).anomaly_map for mask in (foreground, holed))
+    assert after[0, 20:28, 20:28].min() > before[0, 20:28, 20:28].max()
 
 
 def test_the_coreset_is_that_of_its_seed_and_disturbs_nobody() -> None:
@@ -160,7 +157,7 @@ def test_the_coreset_is_that_of_its_seed_and_disturbs_nobody() -> None:
 def test_empty_banks_are_refused() -> None:
     memory = PatchMemory()
     with pytest.raises(InputError, match="the memory bank is empty; train"):
-        memory(torch.zeros(1, 4, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool), (16, 16))
+        memory(torch.zeros(1, 4, 2, 2), (16, 16))
     memory.remember(torch.zeros(1, 4, 2, 2))
     with pytest.raises(InputError, match=r"coreset_sampling_ratio=0.1: nothing would be left of 4 patches"):
         memory.choose_coreset(0.1, seed=0)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
-from anomalib_clip3dad.models.btf.backbone import load_backbone
+from anomalib_clip3dad.models.backbone import load_backbone
 
 LAYERS = ("layer1", "layer2")
 

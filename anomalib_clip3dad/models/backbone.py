@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frozen network that reads the pictures, and where its weights come from."""
+"""Frozen networks of timm that read the pictures, and where their weights come from."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import timm
 from anomalib.models.components import TimmFeatureExtractor
+from torch import nn
 
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
 from anomalib_clip3dad.seeding import drawing_from
@@ -39,22 +41,41 @@ def load_backbone(
     if not timm.is_model(backbone):
         msg = f"backbone={backbone!r}: timm knows no such network; see timm.list_models()"
         raise InputError(msg)
-    if backbone_weights is not None and not Path(backbone_weights).is_file():
-        msg = f"backbone_weights={str(backbone_weights)!r}: no such file; give the path of a weights file of {backbone}"
-        raise MissingFileError(msg)
-    extractor = _build(backbone, layers, download=pre_trained and backbone_weights is None)
+    with given_weights(backbone, pre_trained, backbone_weights) as download, drawing_from(_RANDOM_SEED):
+        extractor = TimmFeatureExtractor(backbone, list(layers), pre_trained=download).eval()
+    # a stage that the network has not is left out with a line in the log (read in anomalib 2.7.0)
+    if extractor.layers != list(layers) or not extractor.layers:
+        network: Any = timm.create_model(backbone, features_only=True)
+        stages = network.feature_info.module_name()
+        msg = f"layers={list(layers)}: the stages of {backbone} are {', '.join(stages)}; name some of them"
+        raise InputError(msg)
     if backbone_weights is not None:
-        _load(extractor, backbone, Path(backbone_weights))
-    elif not pre_trained:
-        msg = "pre_trained=False: %s runs with RANDOM weights; its scores mean nothing. Give backbone_weights=PATH."
-        logger.warning(msg, backbone)
+        fill(extractor.feature_extractor, backbone, Path(backbone_weights))
     return extractor
 
 
-def _build(backbone: str, layers: Sequence[str], download: bool) -> TimmFeatureExtractor:
+@contextmanager
+def given_weights(backbone: str, pre_trained: bool, backbone_weights: str | Path | None) -> Iterator[bool]:
+    """Build a network inside: whether it is to be downloaded, what goes wrong with that in words, random ones loudly.
+
+    Args:
+        backbone: timm's name.
+        pre_trained: see `load_backbone`.
+        backbone_weights: see `load_backbone`.
+
+    Yields:
+        Whether timm is to fetch its weights.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConnectionError: If timm's weights cannot be downloaded.
+    """
+    if backbone_weights is not None and not Path(backbone_weights).is_file():
+        msg = f"backbone_weights={str(backbone_weights)!r}: no such file; give the path of a weights file of {backbone}"
+        raise MissingFileError(msg)
+    download = pre_trained and backbone_weights is None
     try:
-        with drawing_from(_RANDOM_SEED):
-            extractor = TimmFeatureExtractor(backbone, list(layers), pre_trained=download).eval()
+        yield download
     except (OSError, RuntimeError) as error:
         if not download:
             raise
@@ -62,16 +83,22 @@ def _build(backbone: str, layers: Sequence[str], download: bool) -> TimmFeatureE
         msg = f"pre_trained=True: the weights of {backbone} cannot be reached ({reason}); copy them here and give "
         msg += "backbone_weights=PATH, or give pre_trained=False for random weights"
         raise UnreachableError(msg) from None
-    # a stage that the network has not is left out with a line in the log (read in anomalib 2.7.0)
-    if extractor.layers != list(layers) or not extractor.layers:
-        network: Any = timm.create_model(backbone, features_only=True)
-        stages = network.feature_info.module_name()
-        msg = f"layers={list(layers)}: the stages of {backbone} are {', '.join(stages)}; name some of them"
-        raise InputError(msg)
-    return extractor
+    if not pre_trained and backbone_weights is None:
+        msg = "pre_trained=False: %s runs with RANDOM weights; its scores mean nothing. Give backbone_weights=PATH."
+        logger.warning(msg, backbone)
 
 
-def _load(extractor: TimmFeatureExtractor, backbone: str, file: Path) -> None:
+def fill(network: nn.Module, backbone: str, file: Path) -> None:
+    """Put the weights of a file into a network, or into a part of one.
+
+    Args:
+        network: as timm builds it.
+        backbone: timm's name.
+        file: with a state dict, which may have more than the network.
+
+    Raises:
+        ValueError: If it cannot be read, or lacks some of the network's weights.
+    """
     try:
         state = timm.models.load_state_dict(str(file), weights_only=True)
     except Exception as error:
@@ -79,11 +106,11 @@ def _load(extractor: TimmFeatureExtractor, backbone: str, file: Path) -> None:
         msg = f"backbone_weights: {file} holds no weights that can be read safely ({reason}); give a .safetensors "
         msg += "file, or a .pt / .pth file with a plain state dict"
         raise InputError(msg) from None
-    own = extractor.feature_extractor.state_dict()
-    # what is beyond the last stage taken has no place here
+    own = network.state_dict()
+    # what is beyond the last stage taken, or a head, has no place here
     lacking = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
     if lacking:
         msg = f"backbone_weights: {file} does not fit backbone={backbone!r} ({lacking[0]} is missing or of another "
         msg += "shape); choose the network that these weights belong to"
         raise InputError(msg)
-    extractor.feature_extractor.load_state_dict({name: state[name] for name in own})
+    network.load_state_dict({name: state[name] for name in own})
