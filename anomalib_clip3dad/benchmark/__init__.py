@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models side by side: a grid of jobs, measured alike, in the layout of the paper's tables."""
+
+METRICS = ("image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO")
+FPR_LIMIT = 0.3
+"""False-positive rate up to which AUPRO is taken."""

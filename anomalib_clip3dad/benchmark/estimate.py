@@ -8,7 +8,7 @@ from typing import NamedTuple
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.store import Store
 
-START_SECONDS = 15  # of a process, mostly imports
+START_SECONDS = 20  # of a process, mostly imports
 
 
 class Cost(NamedTuple):

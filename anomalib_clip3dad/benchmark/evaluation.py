@@ -12,12 +12,10 @@ from anomalib.metrics import AUPR, AUPRO, AUROC
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from anomalib_clip3dad.benchmark import FPR_LIMIT
 from anomalib_clip3dad.benchmark.grid import EvaluationSize
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.metrics import UnboundedScoreEvaluator
-
-METRICS = ("image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO")
-FPR_LIMIT = 0.3
 
 
 class RawEvaluator(UnboundedScoreEvaluator):

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anomalib_clip3dad.benchmark.evaluation import METRICS
+from anomalib_clip3dad.benchmark import METRICS
 
 
 def draw(numbers: pd.DataFrame, path: Path) -> None:

@@ -15,7 +15,8 @@ from anomalib.engine import Engine
 from anomalib.models.components import MemoryBankMixin
 from lightning.pytorch import seed_everything
 
-from anomalib_clip3dad.benchmark.evaluation import METRICS, RawEvaluator
+from anomalib_clip3dad.benchmark import METRICS
+from anomalib_clip3dad.benchmark.evaluation import RawEvaluator
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.measure import Clock, machine, peak_cpu_bytes, peak_gpu_bytes, trained_parameters
 from anomalib_clip3dad.errors import InputError, explanation

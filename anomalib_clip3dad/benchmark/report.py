@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from anomalib_clip3dad.benchmark.evaluation import FPR_LIMIT
+from anomalib_clip3dad.benchmark import FPR_LIMIT
 from anomalib_clip3dad.benchmark.figure import draw
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.published import MEAN

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from anomalib_clip3dad.benchmark.evaluation import METRICS
+from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.published import CATEGORIES, MEAN, published
 from anomalib_clip3dad.benchmark.store import Store

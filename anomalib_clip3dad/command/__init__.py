@@ -2,24 +2,24 @@
 """The command `clip3dad`: what to look at before, beside and after a training."""
 
 import sys
+from collections.abc import Callable
+from importlib import import_module
 
 from jsonargparse import auto_cli
 
 from anomalib_clip3dad.errors import print_input_errors_plainly
 
-from .benchmark import benchmark
-from .check import check
-from .doctor import doctor
-from .parity import parity
-from .toy import toy
+COMMANDS = ("benchmark", "check", "doctor", "parity", "toy")
 
 
 def main() -> None:
     """Run what the command line asks for; exit status 1 if something is wrong."""
     print_input_errors_plainly(sys.excepthook)
-    faults = auto_cli(
-        {"benchmark": benchmark, "check": check, "doctor": doctor, "parity": parity, "toy": toy},
-        prog="clip3dad",
-        as_positional=True,
-    )
+    # the one that is asked for alone, as others import for many seconds what it may not need
+    asked = [name for name in COMMANDS if name in sys.argv[1:2]] or COMMANDS
+    faults = auto_cli({name: _function(name) for name in asked}, prog="clip3dad", as_positional=True)
     sys.exit(1 if faults else 0)
+
+
+def _function(name: str) -> Callable:
+    return getattr(import_module(f"{__name__}.{name}"), name)

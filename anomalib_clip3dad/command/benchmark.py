@@ -11,6 +11,8 @@ from rich.table import Table
 
 from anomalib_clip3dad.benchmark.estimate import Cost, estimate
 from anomalib_clip3dad.benchmark.grid import EvaluationSize, Job, make_jobs
+from anomalib_clip3dad.benchmark.ray_runner import on_ray
+from anomalib_clip3dad.benchmark.report import write_report
 from anomalib_clip3dad.benchmark.runner import on_this_machine, run_grid
 from anomalib_clip3dad.errors import InputError
 
@@ -58,8 +60,6 @@ def benchmark(
         _say(console, jobs, estimate(jobs, finished))
         return []
     if runner == "ray":
-        from anomalib_clip3dad.benchmark.ray_runner import on_ray  # noqa: PLC0415 - optional
-
         run = partial(on_ray, folder=finished, address=address, cpus=cpus_per_job, gpus=gpus_per_job)
     else:
         run = partial(on_this_machine, folder=finished, cpus=cpus_per_job)
@@ -68,8 +68,6 @@ def benchmark(
     except KeyboardInterrupt:
         console.print(f"Interrupted. Finished jobs are kept in {finished}; the same command goes on from there.")
         return ["interrupted"]
-    from anomalib_clip3dad.benchmark.report import write_report  # noqa: PLC0415 - imports anomalib, which takes seconds
-
     console.print(Markdown(write_report(jobs, finished, failures, output / name)))
     console.print(f"{(output / name).absolute()}: report.md, report.png, summary.csv, results.csv", soft_wrap=True)
     return list(failures.values())
@@ -86,11 +84,10 @@ def _say(console: Console, jobs: list[Job], costs: list[Cost]) -> None:
     seconds = sum(cost.seconds or 0 for cost in ahead)
     unknown = sum(cost.seconds is None for cost in ahead)
     largest = max((cost.memory or 0 for cost in ahead), default=0)
-    console.print(
-        f"{len(ahead)} of {len(jobs)} jobs to run, one after the other about {_time(seconds)}"
-        + (f" and {unknown} jobs that nobody has timed" if unknown else "")
-        + f"; largest memory {_gib(largest)}."
-    )
+    said = f"{len(ahead)} of {len(jobs)} jobs to run"
+    said += f", one after the other about {_time(seconds)}" if seconds else ""
+    said += f", {unknown} of which nobody has timed" if unknown else ""
+    console.print(said + (f"; largest memory {_gib(largest)}" if largest else ""), soft_wrap=True)
 
 
 def _time(seconds: float | None) -> str:

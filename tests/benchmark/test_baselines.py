@@ -8,8 +8,8 @@ import torch
 from anomalib.engine import Engine
 from safetensors.torch import save_file
 
+from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.baselines import CFM, Patchcore, WinClip
-from anomalib_clip3dad.benchmark.evaluation import METRICS
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.job import attempt, make_data, run_job
 from anomalib_clip3dad.errors import InputError
@@ -138,7 +138,11 @@ def test_patchcore_has_the_backbone_of_btf() -> None:
 
 def test_attempt_says_why(jobs_of: Callable[..., list[Job]]) -> None:
     unknown = {"name": "unknown", "class_path": "anomalib_clip3dad.models.Nothing"}
-    nonsense = {"name": "nonsense", "class_path": f"{BASELINES}.Patchcore", "init_args": {"pre_trained": False, "nothing": 1}}
+    nonsense = {
+        "name": "nonsense",
+        "class_path": f"{BASELINES}.Patchcore",
+        "init_args": {"pre_trained": False, "nothing": 1},
+    }
     first, second = map(attempt, jobs_of(models=[unknown, nonsense]))
     assert isinstance(first, str)
     assert first.startswith("class_path=anomalib_clip3dad.models.Nothing: cannot be imported")

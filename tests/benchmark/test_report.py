@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from anomalib_clip3dad.benchmark.estimate import RULES, estimate
-from anomalib_clip3dad.benchmark.evaluation import METRICS
+from anomalib_clip3dad.benchmark import METRICS
+from anomalib_clip3dad.benchmark.estimate import RULES, START_SECONDS, estimate
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
 from anomalib_clip3dad.benchmark.published import CATEGORIES
 from anomalib_clip3dad.benchmark.report import write_report
@@ -105,16 +105,16 @@ def test_estimate(tmp_path: Path) -> None:
     by_name = {str(job): cost for job, cost in zip(jobs, costs, strict=True)}
     assert by_name["CLIP3D-AD, bagel, 1-shot, seed 0"].basis == "finished"
     alike = by_name["CLIP3D-AD, tire, 1-shot, seed 0"]
-    assert (alike.seconds, alike.memory, alike.basis) == (30, 2**30, "1 finished alike")
+    assert (alike.seconds, alike.memory, alike.basis) == (START_SECONDS + 15, 2**30, "1 finished alike")
     guess = by_name["CLIP3D-AD, bagel, 2-shot, seed 0"]
     assert guess.basis.startswith("guess")
     rule = RULES[CLIP3D["class_path"]]
-    assert guess.seconds == 15 + 10 * 4 * rule.step + 120 * rule.sample
+    assert guess.seconds == START_SECONDS + 10 * 4 * rule.step + 120 * rule.sample
     assert by_name["other, tire, 2-shot, seed 0"].seconds is None
     (elsewhere,) = estimate(grid(("gear",), seeds=[0], models=[CLIP3D], data={"class_path": "Toy3D"}), tmp_path)
     assert elsewhere.seconds is None
     (by_itself,) = estimate(grid(("bagel",), seeds=[3], models=[CLIP3D]), tmp_path / "none")
-    assert by_itself.seconds == 15 + 200 * 4 * rule.step + 120 * rule.sample
+    assert by_itself.seconds == START_SECONDS + 200 * 4 * rule.step + 120 * rule.sample
 
 
 def test_guesses_are_of_classes_that_there_are() -> None:
@@ -135,6 +135,6 @@ def test_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     said = " ".join(capsys.readouterr().out.split())
     assert faults == []
-    assert "2 of 2 jobs to run" in said
-    assert "and 1 jobs that nobody has timed" in said
+    assert "2 of 2 jobs to run, one after the other about" in said
+    assert ", 1 of which nobody has timed; largest memory 3.6 GiB" in said
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from anomalib_clip3dad.benchmark.evaluation import METRICS
+from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
 from anomalib_clip3dad.benchmark.ray_runner import on_ray
 from anomalib_clip3dad.benchmark.runner import on_this_machine, run_grid
@@ -29,6 +29,15 @@ CLIP3DAD = Path(sys.executable).parent / "clip3dad"
 def table(jobs: list[Job], folder: Path) -> pd.DataFrame:
     """What the tables are made of: times differ from run to run, the rest must not."""
     return summary(jobs, results(jobs, folder))
+
+
+def run_until(command: Sequence[str | Path], file: Path, how: signal.Signals) -> str:
+    """What a command says that is ended as soon as a file is there."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:  # noqa: S603
+        while not file.is_file() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(how)
+        return process.communicate(timeout=60)[0]
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +72,19 @@ def test_records(undisturbed: tuple[list[Job], Path]) -> None:
     assert all(len(shots.split()) == 2 for shots in found.shots)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_and_started_again_gives_the_same_table(
-    undisturbed: tuple[list[Job], Path], two: dict[str, Any], tmp_path: Path, how: signal.Signals
+    undisturbed: tuple[list[Job], Path], two: dict[str, Any], tmp_path: Path
 ) -> None:
+    """By Ctrl-C in the first job, then for good after it."""
     config = tmp_path / "two.yaml"
     config.write_text(yaml.safe_dump(two))
     command = [CLIP3DAD, "benchmark", "--config", config, "--output", tmp_path, "--cpus_per_job", "1"]
     jobs, folder = undisturbed[0], tmp_path / "jobs"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:  # noqa: S603
-        while not (folder / f"{jobs[0].key}.json").is_file() and first.poll() is None:
-            time.sleep(0.02)
-        first.send_signal(how)
-        said, _ = first.communicate(timeout=60)
+    said = run_until(command, folder / f"{jobs[0].key}.log", signal.SIGINT)
     assert "Traceback" not in said
-    assert ("the same command goes on from there" in " ".join(said.split())) == (how == signal.SIGINT)
+    assert "the same command goes on from there" in " ".join(said.split())
+    assert not list(folder.glob("*.json"))
+    run_until(command, folder / f"{jobs[0].key}.json", signal.SIGKILL)
     assert len(list(folder.glob("*.json"))) == 1
     before = (folder / f"{jobs[0].key}.json").stat().st_mtime_ns
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalib_clip3dad.command import check
+from anomalib_clip3dad.command.check import check
 from anomalib_clip3dad.command.toy import toy
 
 
