@@ -84,7 +84,8 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(address=address or "local", log_to_driver=False, include_dashboard=None if address else False)
     except (ConnectionError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        msg = f"--address {address}: no Ray cluster answers ({reason}); start one (ray start --head) or correct it"
+        msg = f"--address {address}: no Ray cluster answers ({reason}); start one (ray start --head), correct the "
+        msg += "address, or give its token, which Ray asks for unless RAY_AUTH_MODE=disabled holds on both sides"
         raise UnreachableError(msg) from None
 
 
