@@ -196,7 +196,7 @@ def organised_fpfh(
         ValueError: `xyz` is not `(B, 3, H, W)`.
     """
     check_shape("xyz", xyz, "(B, 3, H, W)")
-    clouds, masks = xyz.detach().double().cpu(), foreground.cpu()
+    clouds, masks = xyz.detach().cpu().double(), foreground.cpu()
     features = torch.zeros(len(xyz), *xyz.shape[2:], FPFH_SIZE)
     for cloud, mask, feature in zip(clouds, masks, features, strict=True):
         points = cloud[:, mask].T
