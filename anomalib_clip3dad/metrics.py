@@ -1,17 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics on scores that know no bounds."""
+"""The metrics of the paper, also for scores that know no bounds."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from anomalib.metrics import AUPRO, Evaluator
+from anomalib.metrics import AUPR, AUPRO, AUROC, AnomalibMetric, Evaluator
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
 
 _SCORES = {"pred_score", "anomaly_map"}
+
+
+def paper_metrics() -> list[AnomalibMetric]:
+    """Make the four of CLIP3D-AD, section 4.1.2.
+
+    AUROC and AUPR of images; if there are masks, AUROC and AUPRO of pixels, the latter up to a false-positive rate of
+    0.3.
+    """
+    image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
+    return [
+        AUROC(fields=image, prefix="image_"),
+        AUPR(fields=image, prefix="image_"),
+        AUROC(fields=pixel, prefix="pixel_", strict=False),
+        AUPRO(fields=pixel, prefix="pixel_", strict=False, fpr_limit=0.3),
+    ]
 
 
 class UnboundedScoreEvaluator(Evaluator):

@@ -2,5 +2,3 @@
 """Models side by side: a grid of jobs, measured alike, in the layout of the paper's tables."""
 
 METRICS = ("image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO")
-FPR_LIMIT = 0.3
-"""False-positive rate up to which AUPRO is taken."""

@@ -65,7 +65,7 @@ class Patchcore(models.Patchcore):
             pre_processor=self.configure_pre_processor((image_size, image_size)),
             **kwargs,
         )
-        self.model.feature_extractor = extractor
+        self.model.feature_extractor = extractor  # the constructor takes none, and makes one that is let go
 
 
 class WinClip(models.WinClip):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from anomalib_clip3dad.benchmark.grid import Job
+from anomalib_clip3dad.benchmark.grid import USUAL_BATCH, Job
 from anomalib_clip3dad.benchmark.store import Store
 
 START_SECONDS = 20  # of a process, mostly imports
@@ -54,7 +54,6 @@ RULES = {
 }
 _RULES_ARE_FOR = "anomalib_clip3dad.data.MVTec3DXYZ"
 _TEST_SAMPLES = 120  # MVTec 3D-AD has 1197 in ten categories
-_USUAL_BATCH = 4  # of FewShotDataModule
 
 
 def estimate(jobs: Sequence[Job], folder: Path) -> list[Cost]:
@@ -93,7 +92,7 @@ def _steps(job: Job, rule: Rule) -> int:
     """Training steps of one sample."""
     if rule.steps is None and "max_steps" not in job.trainer:
         return job.k_shot
-    return job.trainer.get("max_steps", rule.steps) * job.data_init_args.get("train_batch_size", _USUAL_BATCH)
+    return job.trainer.get("max_steps", rule.steps) * job.data_init_args.get("train_batch_size", USUAL_BATCH)
 
 
 def _kind(job: Job) -> tuple[str, int]:

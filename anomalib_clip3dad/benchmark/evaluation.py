@@ -8,18 +8,16 @@ from typing import Any
 
 import torch
 from anomalib.data.utils import read_mask
-from anomalib.metrics import AUPR, AUPRO, AUROC
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from anomalib_clip3dad.benchmark import FPR_LIMIT
 from anomalib_clip3dad.benchmark.grid import EvaluationSize
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.metrics import UnboundedScoreEvaluator
+from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
 
 
 class RawEvaluator(UnboundedScoreEvaluator):
-    """The four metrics of CLIP3D-AD, section 4.1.2, with all maps and masks brought to one size.
+    """`paper_metrics` with all maps and masks brought to one size.
 
     Every pixel of every test sample counts: background, missing points and good samples, too; nothing is padded. A
     model must come without a post-processor, which would clip its scores.
@@ -29,15 +27,7 @@ class RawEvaluator(UnboundedScoreEvaluator):
     """
 
     def __init__(self, size: EvaluationSize) -> None:
-        image, pixels = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
-        super().__init__(
-            test_metrics=[
-                AUROC(fields=image, prefix="image_"),
-                AUPR(fields=image, prefix="image_"),
-                AUROC(fields=pixels, prefix="pixel_"),
-                AUPRO(fields=pixels, prefix="pixel_", fpr_limit=FPR_LIMIT),
-            ]
-        )
+        super().__init__(test_metrics=paper_metrics())
         self.size = size
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *indices: int) -> None:

@@ -12,6 +12,7 @@ from anomalib_clip3dad.benchmark.published import published_methods
 from anomalib_clip3dad.errors import InputError
 
 EvaluationSize = int | Literal["native"]
+USUAL_BATCH = 4  # of FewShotDataModule
 
 _OF_A_MODEL = ("name", "class_path", "init_args", "trainer", "data", "published")
 _OF_DATA = ("class_path", "init_args")

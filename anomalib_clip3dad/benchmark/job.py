@@ -17,13 +17,11 @@ from lightning.pytorch import seed_everything
 
 from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.evaluation import RawEvaluator
-from anomalib_clip3dad.benchmark.grid import Job
+from anomalib_clip3dad.benchmark.grid import USUAL_BATCH, Job
 from anomalib_clip3dad.benchmark.measure import Clock, machine, peak_cpu_bytes, peak_gpu_bytes, trained_parameters
 from anomalib_clip3dad.errors import InputError, explanation
 
 Record = dict[str, Any]
-
-_USUAL_BATCH = 4  # of FewShotDataModule
 
 
 def attempt(job: Job, cpus: int | None = None) -> Record | str:
@@ -107,7 +105,7 @@ def make_data(job: Job) -> Any:
     """
     arguments = {"val_split_mode": "none", **job.data_init_args}
     if "max_steps" not in job.trainer:
-        arguments["train_batch_size"] = gcd(job.k_shot, arguments.get("train_batch_size", _USUAL_BATCH))
+        arguments["train_batch_size"] = gcd(job.k_shot, arguments.get("train_batch_size", USUAL_BATCH))
     return _load(job.data_class_path)(category=job.category, k_shot=job.k_shot, shot_seed=job.seed, **arguments)
 
 

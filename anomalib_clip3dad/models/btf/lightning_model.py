@@ -2,7 +2,7 @@
 """BTF as an anomalib model: wiring between data, callbacks, memory bank, metrics and checkpoints."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from anomalib_clip3dad.callbacks import prepare_cloud, take_views
 from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import foreground_mask
-from anomalib_clip3dad.metrics import UnboundedScoreEvaluator
+from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
 from anomalib_clip3dad.models.backbone import load_backbone
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.models.clip3d_ad import Clip3dAd
@@ -118,8 +118,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
     @staticmethod
     def configure_evaluator() -> Evaluator:
         """The four metrics of `Clip3dAd`, on raw scores."""
-        metrics: Iterable[Any] = Clip3dAd.configure_evaluator().test_metrics
-        return UnboundedScoreEvaluator(test_metrics=list(metrics))
+        return UnboundedScoreEvaluator(test_metrics=paper_metrics())
 
     @classmethod
     def configure_visualizer(cls) -> DepthVisualizer:

@@ -10,7 +10,7 @@ import open_clip
 import torch
 from anomalib import LearningType
 from anomalib.data import InferenceBatch
-from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator
+from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
@@ -29,6 +29,7 @@ from anomalib_clip3dad.geometry import (
     foreground_mask,
     view_rotations,
 )
+from anomalib_clip3dad.metrics import paper_metrics
 from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
 from anomalib_clip3dad.models.prediction import PredictionMixin
 from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
@@ -156,15 +157,7 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
     @staticmethod
     def configure_evaluator() -> Evaluator:
         """The four metrics of the paper (section 4.1.2)."""
-        image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
-        return Evaluator(
-            test_metrics=[
-                AUROC(fields=image, prefix="image_"),
-                AUPR(fields=image, prefix="image_"),
-                AUROC(fields=pixel, prefix="pixel_", strict=False),
-                AUPRO(fields=pixel, prefix="pixel_", strict=False, fpr_limit=0.3),
-            ]
-        )
+        return Evaluator(test_metrics=paper_metrics())
 
     @classmethod
     def configure_visualizer(cls) -> DepthVisualizer:
