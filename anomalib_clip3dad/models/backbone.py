@@ -2,15 +2,16 @@
 """Frozen networks of timm that read the pictures, and where their weights come from."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import timm
 from anomalib.models.components import TimmFeatureExtractor
-from torch import nn
+from torch import Tensor, nn
 
+from anomalib_clip3dad import efficientnet
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
 from anomalib_clip3dad.seeding import drawing_from
 
@@ -27,22 +28,24 @@ def load_backbone(
     Args:
         backbone: a convolutional network of timm.
         layers: its stages whose features are taken, the finest first.
-        pre_trained: take timm's weights, downloaded once to its cache; otherwise random ones, drawn with a fixed seed.
+        pre_trained: take ImageNet weights: those of tf_efficientnet_lite0 come as a package, others are downloaded once
+            to timm's cache. Otherwise random ones, drawn with a fixed seed.
         backbone_weights: path of a local file (.safetensors, or .pt / .pth with a state dict) to take instead.
 
     Returns:
         The extractor in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: If backbone or layers are unknown, or the file belongs to another network.
-        FileNotFoundError: If there is no such file.
+        ValueError: If backbone or layers are unknown, or the file is damaged or belongs to another network.
+        FileNotFoundError: If there is no such file, or the package of weights is not installed.
         ConnectionError: If timm's weights cannot be downloaded.
     """
     if not timm.is_model(backbone):
         msg = f"backbone={backbone!r}: timm knows no such network; see timm.list_models()"
         raise InputError(msg)
+    installed = backbone == efficientnet.BACKBONE and pre_trained and backbone_weights is None
     with given_weights(backbone, pre_trained, backbone_weights) as download, drawing_from(_RANDOM_SEED):
-        extractor = TimmFeatureExtractor(backbone, list(layers), pre_trained=download).eval()
+        extractor = TimmFeatureExtractor(backbone, list(layers), pre_trained=download and not installed).eval()
     # a stage that the network has not is left out with a line in the log (read in anomalib 2.7.0)
     if extractor.layers != list(layers) or not extractor.layers:
         network: Any = timm.create_model(backbone, features_only=True)
@@ -51,7 +54,24 @@ def load_backbone(
         raise InputError(msg)
     if backbone_weights is not None:
         fill(extractor.feature_extractor, backbone, Path(backbone_weights))
+    elif installed:
+        _take(extractor.feature_extractor, efficientnet.imagenet_weights())
     return extractor
+
+
+def normalisation(extractor: TimmFeatureExtractor) -> tuple[Sequence[float], Sequence[float]]:
+    """What the pictures of a backbone were normalised with when it was trained.
+
+    Args:
+        extractor: as `load_backbone` builds it.
+
+    Returns:
+        Mean and standard deviation of each channel of RGB in [0, 1].
+    """
+    if extractor.backbone == efficientnet.BACKBONE:
+        return (efficientnet.MEAN,) * 3, (efficientnet.STD,) * 3
+    network: Any = extractor.feature_extractor
+    return network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
 
 
 @contextmanager
@@ -113,4 +133,9 @@ def fill(network: nn.Module, backbone: str, file: Path) -> None:
         msg = f"backbone_weights: {file} does not fit backbone={backbone!r} ({lacking[0]} is missing or of another "
         msg += "shape); choose the network that these weights belong to"
         raise InputError(msg)
-    network.load_state_dict({name: state[name] for name in own})
+    _take(network, state)
+
+
+def _take(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Fill a network, or a part of one, from a state dict that may have more."""
+    network.load_state_dict({name: state[name] for name in network.state_dict()})

@@ -17,7 +17,7 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
-from anomalib_clip3dad.callbacks import prepare_cloud, take_views
+from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import foreground_mask
@@ -47,12 +47,13 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         image_size: height and width that picture and cloud are brought to.
         backbone: the network of timm that reads the pictures.
         layers: its stages whose features are taken, the finest first.
-        pre_trained: take timm's weights, which are downloaded; False for random ones, whose scores mean nothing.
+        pre_trained: take ImageNet weights, which are downloaded, but for those of tf_efficientnet_lite0, which are
+            installed; False for random ones, whose scores mean nothing.
         backbone_weights: path of a local weights file to take instead.
         coreset_sampling_ratio: share of the training patches that the bank keeps.
         num_neighbors: neighbours in the bank that the image's score is weighed by; BTF has 3, PatchCore 9.
         seed: of the coreset; None takes the one that was given to `seed_everything`, or torch's.
-        pre_processor: see `AnomalibModule`; the default only resizes, ImageNet's mean and deviation are in the model.
+        pre_processor: see `AnomalibModule`; the default only resizes, mean and deviation are in the model.
         post_processor: see `AnomalibModule`.
         evaluator: see `AnomalibModule`; the default has the metrics of `Clip3dAd`, on raw scores; any other one sees
             what the post-processor leaves.
@@ -174,7 +175,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
     def validation_step(self, batch: Any, *_: Any) -> Any:
         """Score a batch."""
         foreground = prepare_cloud(batch)
-        take_views(batch)  # and the foreground: predictions are kept
+        del batch.foreground  # predictions are kept
         prediction = self.model(batch.image, batch.depth_map, foreground)
         return batch.update(pred_score=prediction.pred_score, anomaly_map=prediction.anomaly_map)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
+from anomalib_clip3dad.models.backbone import normalisation
 
 from .memory import PatchMemory
 
@@ -31,8 +32,9 @@ class BtfModel(nn.Module):
         self.tower = extractor or nn.Identity()
         self.with_rgb, self.with_fpfh = extractor is not None, with_fpfh
         self.memory = PatchMemory([str(layer) for layer in extractor.layers] if extractor else (), num_neighbors)
-        for name, values in {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}.items():  # ImageNet's
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+        if extractor is not None:
+            for name, values in zip(("mean", "std"), normalisation(extractor), strict=True):
+                self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def embed(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor:
         """Features of the patches: of RGB, then of FPFH, as they are, so that FPFH's outweigh the others.

@@ -63,15 +63,23 @@ def test_same_features_same_scores_as_patchcore(channels: int, shots: int, ratio
     assert torch.equal(found.anomaly_map, anomaly_map)
 
 
-def test_rgb_alone_is_patchcore_with_its_own_backbone() -> None:
+@pytest.mark.parametrize(
+    ("backbone", "layers", "pre_trained", "statistics"),
+    [
+        ("resnet18", LAYERS, False, ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])),
+        ("tf_efficientnet_lite0", ("blocks.2", "blocks.4"), True, ([127 / 255] * 3, [128 / 255] * 3)),
+    ],
+)
+def test_rgb_alone_is_patchcore_with_its_own_backbone(
+    backbone: str, layers: tuple[str, str], pre_trained: bool, statistics: tuple[list[float], list[float]]
+) -> None:
     """Picture in, scores out; all is foreground, so nothing is blackened."""
-    extractor = load_backbone("resnet18", LAYERS, pre_trained=False)
-    reference = PatchcoreModel(LAYERS, "resnet18", pre_trained=False, num_neighbors=3)
+    extractor = load_backbone(backbone, layers, pre_trained)
+    reference = PatchcoreModel(layers, backbone, pre_trained=False, num_neighbors=3)
     reference.feature_extractor.load_state_dict(extractor.state_dict())
     model = BtfModel(extractor, with_fpfh=False).eval()
     shots, test = torch.rand(2, 3, 64, 64), torch.rand(3, 3, 64, 64)
     cloud, foreground = torch.ones(3, 3, 64, 64), torch.ones(3, 64, 64, dtype=torch.bool)
-    statistics = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     reference.train()(normalize(shots, *statistics))
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
