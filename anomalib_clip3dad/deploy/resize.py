@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import Compose, InterpolationMode, Resize
 
+from anomalib_clip3dad.geometry.part_crop import cubic
+
 
 def exportable(transform: nn.Module | None) -> nn.Module:
     """Make a pre-processor's transform fit for export, to the same result.
@@ -59,18 +61,12 @@ class MatrixResize(nn.Module):
         return weights / weights.sum(dim=1, keepdim=True)
 
 
-def _cubic(x: Tensor) -> Tensor:
-    """Keys' cubic with a = -0.5, as PIL's and PyTorch's antialiased bicubic."""
-    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return near.where(x < 1, far)
-
-
 def _triangle(x: Tensor) -> Tensor:
     return 1 - x
 
 
 # kernel of the distance in (new or old, whichever are larger) pixels, and how far it reaches
 KERNELS: dict[InterpolationMode, tuple[Callable[[Tensor], Tensor], float]] = {
-    InterpolationMode.BICUBIC: (_cubic, 2.0),
+    InterpolationMode.BICUBIC: (cubic, 2.0),
     InterpolationMode.BILINEAR: (_triangle, 1.0),
 }

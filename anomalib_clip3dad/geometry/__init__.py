@@ -3,17 +3,25 @@
 
 from .camera import Camera, place_camera, project, rotate
 from .organised import resize_organised, validity_mask
+from .part_crop import PartBox, crop_image, crop_nearest, find_part, paste_map
 from .plane import foreground_mask
-from .renderer import MultiViewRenderer, Views, render_views
+from .renderer import PAINTS, MultiViewRenderer, Views, check_paint, render_views
 from .views import DEFAULT_VIEWS, VIEW_ANGLES, rotation_matrix, view_rotations
 
 __all__ = [
     "DEFAULT_VIEWS",
+    "PAINTS",
     "VIEW_ANGLES",
     "Camera",
     "MultiViewRenderer",
+    "PartBox",
     "Views",
+    "check_paint",
+    "crop_image",
+    "crop_nearest",
+    "find_part",
     "foreground_mask",
+    "paste_map",
     "place_camera",
     "project",
     "render_views",

@@ -9,13 +9,19 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from anomalib_clip3dad.errors import InputError
+
 from .camera import nearest_pixels, place_camera, project, rotate
 from .organised import check_shape
 from .shading import head_light, surface_normals
 from .splat import MAX_RADIUS, depth_in_pixels, grow, ray_spacing, splat_radius, visible_points, z_buffer
 from .views import DEFAULT_VIEWS, view_rotations
 
+PAINTS = ("colour", "lit", "grey")
+"""Looks of the views: the picture's colours, these under a head-light, a grey surface under a head-light."""
+
 _WHITE = 1.0
+_GREY = 0.7  # of a surface that faces the light: Open3D's default for clouds, which GS-CLIP and PointAD take
 
 
 class Views(NamedTuple):
@@ -39,10 +45,10 @@ class MultiViewRenderer(nn.Module):
     Args:
         views: 1-based view numbers, 1 to 27. The paper works with five of 27.
         size: Rows and columns of the images, the vision tower's input size.
-        shaded: Darken colours as a head-light does, so that dents and bumps show.
+        paint: One of `PAINTS`. Under a head-light dents and bumps show; grey, nothing else does.
 
     Raises:
-        ValueError: A view number is not one of 1 to 27.
+        ValueError: A view number is not one of 1 to 27, or there is no such paint.
 
     Example:
         >>> import torch
@@ -55,20 +61,21 @@ class MultiViewRenderer(nn.Module):
 
     rotations: Tensor
 
-    def __init__(self, views: Sequence[int] = DEFAULT_VIEWS, size: int = 240, shaded: bool = False) -> None:
+    def __init__(self, views: Sequence[int] = DEFAULT_VIEWS, size: int = 240, paint: str = "colour") -> None:
         super().__init__()
+        check_paint(paint)
         self.size = size
-        self.shaded = shaded
+        self.paint = paint
         # fixed by `views`: keeping it out of the checkpoint leaves that free to be loaded for other views
         self.register_buffer("rotations", view_rotations(views), persistent=False)
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Views:
         """Render every view of every sample; arguments, answer and errors are those of `render_views`."""
-        return render_views(image, xyz, foreground, self.rotations, self.size, self.shaded)
+        return render_views(image, xyz, foreground, self.rotations, self.size, self.paint)
 
 
 def render_views(
-    image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tensor, size: int, shaded: bool = False
+    image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tensor, size: int, paint: str = "colour"
 ) -> Views:
     """Turn, project and draw each sample's foreground.
 
@@ -82,7 +89,8 @@ def render_views(
         foreground: `(B, H, W)` bool, what is drawn; a subset of the measured points (`foreground_mask`).
         rotations: `(v, 3, 3)`, on the device of `xyz`.
         size: S, rows and columns of the views.
-        shaded: Multiply colours by the cosine between surface normal and line of sight.
+        paint: One of `PAINTS`; under the head-light, colours are multiplied by the cosine between surface normal and
+            line of sight.
 
     Returns:
         The views. A sample without foreground has white images and nothing visible.
@@ -116,10 +124,12 @@ def render_views(
     visible = visible_points(buffer, cells, depth, radius) & in_image
     height = xyz.shape[2]
     shown = buffer.point[:, :, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]
-    images = paint(rearrange(image, "b c h w -> b 1 c (h w)"), shown)
-    if shaded:
+    colours = rearrange(image, "b c h w -> b 1 c (h w)")
+    if paint != "colour":
         normals = rearrange(surface_normals(xyz, foreground), "b c h w -> b c (h w)")
-        images = images * paint(head_light(normals, turned, rotations, camera)[:, :, None], shown)
+        light = head_light(normals, turned, rotations, camera)[:, :, None]
+        colours = light * (colours if paint == "lit" else _GREY)
+    images = draw_points(colours, shown).expand(-1, -1, 3, -1, -1)
     return Views(
         images=images,
         positions=rearrange(pixels.where(drawn[:, :, None], -1.0), "b v c (h w) -> b v h w c", h=height),
@@ -127,7 +137,21 @@ def render_views(
     )
 
 
-def paint(values: Tensor, point: Tensor) -> Tensor:
+def check_paint(paint: str) -> None:
+    """Refuse a look of the views that there is not.
+
+    Args:
+        paint: One of `PAINTS`.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    if paint not in PAINTS:
+        msg = f"view_paint={paint!r}: give one of {', '.join(PAINTS)}"
+        raise InputError(msg)
+
+
+def draw_points(values: Tensor, point: Tensor) -> Tensor:
     """Give every pixel of every view the value of the point it shows.
 
     CLIP3D-AD, Eq. 3.

@@ -66,7 +66,7 @@ def test_where_the_normal_is_unknown_nothing_darkens() -> None:
 def test_shaded_views_darken_the_unshaded_ones_and_leave_the_rest() -> None:
     xyz, inside, _ = sphere()
     image = torch.rand(1, 3, 64, 64)
-    plain, shaded = (MultiViewRenderer((1, 5), 48, shaded)(image, xyz, inside) for shaded in (False, True))
+    plain, shaded = (MultiViewRenderer((1, 5), 48, paint)(image, xyz, inside) for paint in ("colour", "lit"))
     assert torch.equal(plain.positions, shaded.positions)
     assert torch.equal(plain.visible, shaded.visible)
     assert (shaded.images <= plain.images + 1e-6).all()
@@ -76,15 +76,29 @@ def test_shaded_views_darken_the_unshaded_ones_and_leave_the_rest() -> None:
     assert (shaded.images.permute(0, 1, 3, 4, 2)[white] == 1).all()
 
 
-def test_a_bump_of_one_colour_shows_in_shaded_views_alone() -> None:
+def test_grey_views_are_lit_views_of_a_grey_part() -> None:
+    xyz, inside, _ = sphere()
+    image = torch.rand(1, 3, 64, 64)
+    found = MultiViewRenderer((1, 5), 48, "grey")(image, xyz, inside)
+    expected = MultiViewRenderer((1, 5), 48, "lit")(torch.full_like(image, 0.7), xyz, inside)
+    assert found.images.shape == expected.images.shape
+    torch.testing.assert_close(found.images, expected.images)
+
+
+def test_a_paint_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="view_paint='gray': give one of colour, lit, grey"):
+        MultiViewRenderer(paint="gray")
+
+
+def test_a_bump_of_one_colour_shows_in_lit_views_alone() -> None:
     xyz, inside, _ = sphere()
     image = torch.full((1, 3, 64, 64), 0.5)
     bump = xyz.clone()
     bump[:, 2, 28:36, 28:36] -= 0.004
     differences = []
-    for shaded in (False, True):
-        renderer = MultiViewRenderer((1,), 48, shaded)
+    for paint in ("colour", "lit", "grey"):
+        renderer = MultiViewRenderer((1,), 48, paint)
         views = [renderer(image, cloud, inside).images for cloud in (xyz, bump)]
         differences.append((views[0] - views[1])[..., 14:34, 14:34].abs().max().item())
     assert differences[0] < 1e-6
-    assert differences[1] > 0.04
+    assert min(differences[1:]) > 0.04

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+
+from anomalib_clip3dad.geometry import PartBox, crop_image, crop_nearest, find_part, paste_map
+
+
+def box(top: int, left: int, height: int, width: int, count: int = 1) -> PartBox:
+    return PartBox(*(torch.full((count,), float(side)) for side in (top, left, height, width)))
+
+
+def part(top: int, left: int, height: int, width: int, size: tuple[int, int] = (60, 80)) -> torch.Tensor:
+    mask = torch.zeros(1, *size, dtype=torch.bool)
+    mask[0, top : top + height, left : left + width] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ((20, 30, 8, 16), (14, 28, 20, 20)),  # the longer side and a quarter, the part in the middle
+        ((0, 64, 16, 16), (0, 60, 20, 20)),  # moved into the picture
+        ((5, 4, 50, 70), (0, 0, 60, 80)),  # as much as there is
+    ],
+)
+def test_the_square_lies_around_the_part(where: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert tuple(int(side) for side in find_part(part(*where))) == expected
+
+
+def test_each_sample_has_its_own_and_an_empty_one_the_whole_picture() -> None:
+    found = find_part(torch.cat([part(20, 30, 8, 16), part(0, 0, 0, 0), part(5, 4, 8, 8)]))
+    assert found.height.tolist() == [20, 60, 10]
+    assert found.width.tolist() == [20, 80, 10]
+    assert [side.tolist() for side in found.rows(slice(2, 3))] == [[4], [3], [10], [10]]
+
+
+def test_a_speck_beside_the_part_does_not_widen_the_square() -> None:
+    mask = part(20, 10, 30, 52)
+    alone = find_part(mask)
+    mask[0, 2, 78] = True
+    assert find_part(mask) == alone
+
+
+def test_a_crop_of_everything_is_clips_own_resize() -> None:
+    image = torch.rand(2, 3, 60, 80)
+    expected = resize(image, [48, 48], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    torch.testing.assert_close(crop_image(image, box(0, 0, 60, 80, 2), (48, 48)), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("side", [16, 48])  # enlarged, shrunk
+def test_a_crop_is_the_resized_cut(side: int) -> None:
+    image = torch.rand(1, 3, 60, 80)
+    cut = resize(image[:, :, 7 : 7 + side, 11 : 11 + side], [32, 32], InterpolationMode.BICUBIC, antialias=True)
+    found = crop_image(image, box(7, 11, side, side), (32, 32))
+    inner = slice(6, -6)  # at the rim the crop looks beyond it, the cut cannot
+    torch.testing.assert_close(found[..., inner, inner], cut[..., inner, inner].clamp(0, 1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [16, 32, 48])
+def test_clouds_and_masks_are_picked_not_mixed(side: int) -> None:
+    values = torch.rand(1, 2, 60, 80)
+    cut = values[:, :, 7 : 7 + side, 11 : 11 + side]
+    expected = torch.nn.functional.interpolate(cut, (32, 32), mode="nearest-exact")
+    assert torch.equal(crop_nearest(values, box(7, 11, side, side), (32, 32)), expected)
+
+
+def test_a_map_comes_back_where_it_was_cut() -> None:
+    anomaly_map = torch.rand(1, 32, 32)
+    back = paste_map(anomaly_map, box(7, 11, 16, 16), (60, 80))
+    assert back.shape == (1, 60, 80)
+    inside = back[:, 7:23, 11:27]
+    expected = resize(anomaly_map[:, None], [16, 16], antialias=True)[:, 0]  # bilinear
+    torch.testing.assert_close(inside, expected, atol=1e-5, rtol=0)
+    assert back.sum() == inside.sum()
+
+
+def test_a_map_enlarged_stays_in_its_range() -> None:
+    back = paste_map(torch.ones(1, 8, 8), box(3, 5, 40, 40), (60, 80))
+    torch.testing.assert_close(back[:, 3:43, 5:45], torch.ones(1, 40, 40))
+    assert back.sum() == pytest.approx(1600)
+
+
+def test_samples_do_not_mix() -> None:
+    image, boxes = (
+        torch.rand(2, 3, 60, 80),
+        PartBox(*(torch.tensor(v) for v in ([3.0, 9], [5.0, 2], [20.0, 40], [20.0, 40]))),
+    )
+    both, first = crop_image(image, boxes, (32, 32)), crop_image(image[:1], boxes.rows(slice(1)), (32, 32))
+    assert torch.equal(both[:1], first)
