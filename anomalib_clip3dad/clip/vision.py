@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from anomalib_clip3dad.errors import InputError
@@ -23,6 +24,58 @@ class VisionFeatures(NamedTuple):
     tokens: list[torch.Tensor]  # per asked block (N, N_p, D): its patch tokens, row by row, without [CLS]
 
 
+class _OpenClipParts:
+    """Where open_clip's own vision transformer keeps what a tower needs."""
+
+    prefix = 1  # tokens before the patches: [CLS]
+
+    def __init__(self, visual: Any) -> None:
+        self.visual = visual
+        self.blocks, self.final_norm = visual.transformer.resblocks, visual.ln_post
+        # open_clip up to 2.26.0 keeps tokens first inside its blocks, later releases the batch (open_clip #910)
+        self.batch_first = getattr(visual.transformer, "batch_first", False)
+
+    @property
+    def projection(self) -> torch.Tensor:
+        return self.visual.proj
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        return self.visual.grid_size
+
+
+class _TimmParts:
+    """Where a vision transformer of timm inside open_clip's `TimmModel` keeps it."""
+
+    batch_first = True
+
+    def __init__(self, visual: Any) -> None:
+        self.visual = visual
+        self.blocks, self.final_norm = visual.trunk.blocks, visual.trunk.norm
+        self.prefix = visual.trunk.num_prefix_tokens
+
+    @property
+    def projection(self) -> torch.Tensor:
+        return self.visual.head.proj.weight.T
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        return self.visual.trunk.patch_embed.grid_size
+
+
+def _find_parts(visual: Any) -> _OpenClipParts | _TimmParts:
+    trunk = getattr(visual, "trunk", None)
+    if isinstance(trunk, VisionTransformer) and trunk.global_pool == "token" and hasattr(visual.head, "proj"):
+        return _TimmParts(visual)
+    plain = getattr(getattr(visual, "transformer", None), "resblocks", None) is not None
+    if plain and getattr(visual, "proj", None) is not None and getattr(visual, "attn_pool", None) is None:
+        return _OpenClipParts(visual)
+    kind = type(visual if trunk is None else trunk).__name__
+    msg = "clip_model: a vision transformer with a [CLS] token and a linear projection is needed, as in "
+    msg += f"ViT-B-16-plus-240; this one has a {kind}"
+    raise InputError(msg)
+
+
 class VisionTower(nn.Module):
     """CLIP's vision tower, frozen, reading several blocks in one pass.
 
@@ -30,7 +83,7 @@ class VisionTower(nn.Module):
     the blocks' outputs on the way.
 
     Args:
-        visual: the `visual` of an open_clip model with a plain vision transformer; it is frozen here.
+        visual: the `visual` of an open_clip model, its own vision transformer or one of timm; it is frozen here.
         layers: which blocks' tokens to return, from 1; None takes those at half, three quarters and the whole depth
             (the paper: 6, 9, 12 of 12).
         with_last: return those of the last block as well, behind the others.
@@ -44,12 +97,9 @@ class VisionTower(nn.Module):
 
     def __init__(self, visual: nn.Module, layers: Sequence[int] | None = None, with_last: bool = False) -> None:
         super().__init__()
-        blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
-        projection = getattr(visual, "proj", None)
-        if blocks is None or projection is None or getattr(visual, "attn_pool", None) is not None:
-            kind = type(visual).__name__
-            msg = f"clip_model: a plain vision transformer is needed, as in ViT-B-16-plus-240; this one has a {kind}"
-            raise InputError(msg)
+        # not among the sub-modules, which would list the tower's own twice
+        self._parts = (_find_parts(visual),)
+        blocks = self._parts[0].blocks
         layers = sorted({math.ceil(len(blocks) * k / 4) for k in (2, 3, 4)}) if layers is None else layers
         wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
         if wrong or not layers:
@@ -70,17 +120,27 @@ class VisionTower(nn.Module):
     @property
     def grid_size(self) -> tuple[int, int]:
         """Rows and columns of patches, N_p = rows x columns."""
-        return self.visual.grid_size
+        return self._parts[0].grid_size
+
+    @property
+    def final_norm(self) -> nn.LayerNorm:
+        """The norm behind the last block, over D."""
+        return self._parts[0].final_norm
+
+    @property
+    def projection(self) -> torch.Tensor:
+        """(D, C), from a normed token to what is compared with texts."""
+        return self._parts[0].projection
 
     @property
     def width(self) -> int:
         """D, the width of a patch token."""
-        return self.visual.proj.shape[0]
+        return self.projection.shape[0]
 
     @property
     def embed_dim(self) -> int:
         """C, the width that images and texts share."""
-        return self.visual.proj.shape[1]
+        return self.projection.shape[1]
 
     def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
         """Stay in evaluation mode: a frozen tower never trains."""
@@ -97,7 +157,7 @@ class VisionTower(nn.Module):
 
             return hook
 
-        blocks = self.visual.transformer.resblocks
+        blocks = self._parts[0].blocks
         handles = [blocks[layer - 1].register_forward_hook(take(layer)) for layer in set(self.layers)]
         try:
             yield taken
@@ -144,9 +204,9 @@ class VisionTower(nn.Module):
         """One pass."""
         with self._taking() as taken:
             cls = self.visual((images - self.mean) / self.std)
-        # open_clip up to 2.26.0 keeps tokens first inside its blocks, later releases the batch (open_clip #910).
-        layout = "n t d -> n t d" if getattr(self.visual.transformer, "batch_first", False) else "t n d -> n t d"
-        tokens = [rearrange(taken[layer], layout)[:, 1:] for layer in self.layers]
+        parts = self._parts[0]
+        layout = "n t d -> n t d" if parts.batch_first else "t n d -> n t d"
+        tokens = [rearrange(taken[layer], layout)[:, parts.prefix :] for layer in self.layers]
         if num_deep is not None and num_deep < images.shape[0]:
             # copied: a view would keep the tokens of all images alive
             tokens = [*(layer[:num_deep].clone() for layer in tokens[:-1]), tokens[-1]]

@@ -4,6 +4,7 @@
 import difflib
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,10 @@ def load_clip(clip_model: str, pretrained: str | Path | None, image_size: int | 
     our choice is the last, tag laion400m_e32.
 
     Args:
-        clip_model: an open_clip architecture, or ViT-Ti6-16-240 or ViT-Ti-16-240 of this package.
+        clip_model: an open_clip architecture, or ViT-Ti-Lite0-16-240 of this package.
         pretrained: a tag that open_clip knows for it (downloaded once to open_clip's cache), "small" for the weights of
-            ViT-Ti6-16-240 that come with this package, the path of a local file (.safetensors, or .pt / .bin with a
-            state dict), or None for random weights, drawn with a fixed seed.
+            ViT-Ti-Lite0-16-240 that come with this package, the path of a local file (.safetensors, or .pt / .bin with
+            a state dict), or None for random weights, drawn with a fixed seed.
         image_size: height and width of the images that it is to read; the embeddings of the positions are interpolated.
             None takes those it was trained on.
 
@@ -58,7 +59,7 @@ def load_clip(clip_model: str, pretrained: str | Path | None, image_size: int | 
             "pretrained=None: %s runs with RANDOM weights; its scores mean nothing. Give a tag or a weights file.",
             clip_model,
         )
-        return _build(clip_model, image_size)
+        return _resized(_build(clip_model, image_size), image_size)
     source = _find_weights(clip_model, str(pretrained))  # before building, which takes seconds
     logger.info("Loading %s from %s", clip_model, source)
     model = _build(clip_model, image_size)
@@ -67,7 +68,7 @@ def load_clip(clip_model: str, pretrained: str | Path | None, image_size: int | 
     config = open_clip.get_pretrained_cfg(clip_model, str(pretrained))
     model.visual.image_mean = config.get("mean") or model.visual.image_mean
     model.visual.image_std = config.get("std") or model.visual.image_std
-    return model
+    return _resized(model, image_size)
 
 
 def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
@@ -93,13 +94,27 @@ def _check_name(clip_model: str) -> None:
 
 
 def _build(clip_model: str, image_size: int | None) -> Any:
+    vision = open_clip.get_model_config(clip_model)["vision_cfg"]
     if image_size is not None:
-        patch = open_clip.get_model_config(clip_model)["vision_cfg"].get("patch_size", 1)
+        # of a transformer of timm's only its name tells
+        in_name = re.search(r"patch(\d+)", vision.get("timm_model_name", ""))
+        patch = int(in_name[1]) if in_name else vision.get("patch_size", 1)
         if image_size < 1 or image_size % patch:
             msg = f"image_size={image_size}: {clip_model} reads patches of {patch} pixels; give a multiple of {patch}"
             raise InputError(msg)
+    # one of timm is resized when its weights are there: open_clip does not do it
+    size = None if "timm_model_name" in vision else image_size
     with drawing_from(_RANDOM_SEED):
-        return open_clip.create_model(clip_model, force_image_size=image_size).eval()
+        return open_clip.create_model(clip_model, force_image_size=size).eval()
+
+
+def _resized(model: Any, image_size: int | None) -> Any:
+    """Let a vision transformer of timm read images of another size."""
+    trunk: Any = getattr(model.visual, "trunk", None)
+    if image_size is not None and hasattr(trunk, "set_input_size"):
+        trunk.set_input_size((image_size, image_size))
+        model.visual.image_size = (image_size, image_size)
+    return model
 
 
 def _find_weights(clip_model: str, pretrained: str) -> Path:

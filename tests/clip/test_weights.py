@@ -97,8 +97,8 @@ def test_small(tiny_clip: str, other_weights: dict[str, torch.Tensor], small: Pa
 
 def test_small_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("no network is needed"))
-    random = load_clip("ViT-Ti6-16-240", None)
-    assert weights_hash(load_clip("ViT-Ti6-16-240", "small").state_dict()) != weights_hash(random.state_dict())
+    random = load_clip("ViT-Ti-Lite0-16-240", None)
+    assert weights_hash(load_clip("ViT-Ti-Lite0-16-240", "small").state_dict()) != weights_hash(random.state_dict())
 
 
 def test_small_of_another_architecture(tiny_clip: str, small: Path) -> None:
@@ -112,8 +112,8 @@ def test_small_is_among_the_known_tags(tiny_clip: str, small: Path) -> None:
     assert small.is_file()
     with pytest.raises(FileNotFoundError, match=f"known tags of {tiny_clip}: small"):
         load_clip(tiny_clip, "smal")
-    with pytest.raises(FileNotFoundError, match="known tags of ViT-Ti-16-240: none"):
-        load_clip("ViT-Ti-16-240", "smal")
+    with pytest.raises(FileNotFoundError, match="known tags of ViT-S-16-alt: none"):
+        load_clip("ViT-S-16-alt", "smal")
 
 
 def test_small_damaged(tiny_clip: str, small: Path) -> None:
@@ -169,8 +169,8 @@ def test_truncated_file(tiny_clip: str, other_weights: dict[str, torch.Tensor], 
 
 def test_weights_of_another_architecture(other_weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     save_file(other_weights, tmp_path / "tiny.safetensors")
-    with pytest.raises(ValueError, match=r"tiny\.safetensors does not fit clip_model='ViT-Ti-16-240'"):
-        load_clip("ViT-Ti-16-240", str(tmp_path / "tiny.safetensors"))
+    with pytest.raises(ValueError, match=r"tiny\.safetensors does not fit clip_model='ViT-S-16-alt'"):
+        load_clip("ViT-S-16-alt", str(tmp_path / "tiny.safetensors"))
 
 
 def test_unknown_name_proposes_a_near_one() -> None:
