@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the small CLIP on procedural image-text pairs.
+"""Train the small CLIP on procedural image-text pairs, behind the frozen ImageNet stem.
 
-Needs PyTorch, open_clip and the neighbours of this file. The same command goes on where the last slice stopped, bit by
-bit, on the same machine with as many threads: all random numbers of a step come from the seed and its number.
+Needs the installed package and the neighbours of this file. The same command goes on where the last slice stopped, bit
+by bit, on the same machine with as many threads: all random numbers of a step come from the seed and its number.
 
 python tools/train_small_clip.py --minutes 60
-python tools/train_small_clip.py --start WEIGHTS.safetensors --pairs 500000
+python tools/train_small_clip.py --start WEIGHTS.safetensors --seed 1 --pairs 500000
 python tools/train_small_clip.py --release
 python tools/train_small_clip.py --show pairs.png
 """
@@ -24,31 +24,31 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_clip.captions import Captions
+from small_clip.feed import Plan, Seen, Twins, feed
 from small_clip.fields import Dice
 from small_clip.materials import COLOURS, MATERIALS
 from small_clip.objective import Losses, embed, losses, state_logits
-from small_clip.pairs import Pairs, make_pairs
+from small_clip.pairs import make_pairs
 from small_clip.shapes import SHAPES
-from small_clip.start import order_positions, whiten_patches
+from small_clip.start import order_positions, standardise
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.utils import save_image
 from tqdm import tqdm
 
+import anomalib_clip3dad.clip  # its architectures  # noqa: F401
+
 PACKAGE = Path(__file__).resolve().parent.parent / "anomalib_clip3dad" / "clip"
-RADII = (0.21, 0.48)  # of a part, as share of a whole image's side
-CROPPED_RADII = (0.40, 0.85)  # of a part in a crop
-SEED_STRIDE = 1 << 24  # a CPU's generator reads 32 bits of a seed: room for 128 runs of 8 million steps
 HELD_OUT = (1 << 32) - 1  # the last seed: its pairs are never trained on
-SAVE_EVERY = 1000  # steps: what a machine that is taken away costs at most
+SAVE_EVERY = 500  # steps: what a machine that is taken away costs at most
+AVERAGE = 0.995  # of the weights that are released: their mean over some 200 steps
 
 
 def build(model: str, seed: int, device: torch.device) -> tuple[Any, Captions]:
     """The model, drawn from a seed, and the writer of its captions."""
-    open_clip.add_model_config(PACKAGE / "model_configs")
     torch.manual_seed(seed)
     clip: Any = open_clip.create_model(model)
-    order_positions(clip.visual)
-    clip.visual.output_tokens = True
+    order_positions(clip.visual.trunk)
     clip = clip.to(device)
     tokenizer = open_clip.get_tokenizer(model)
     captions = Captions(
@@ -64,12 +64,12 @@ def build(model: str, seed: int, device: torch.device) -> tuple[Any, Captions]:
     return clip, captions
 
 
-def check_options(options: argparse.Namespace, patch: int, whole: int) -> None:
+def check_options(options: argparse.Namespace, whole: int) -> None:
     """Refuse what would train on something else than asked."""
-    if options.crop % patch or not patch <= options.crop <= whole:
-        msg = f"--crop {options.crop}: a multiple of {patch} up to {whole} is needed"
-    elif options.batch < 2 or options.batch % 2:
-        msg = f"--batch {options.batch}: an even number is needed, for twins"
+    if options.crop % 16 or not 16 <= options.crop <= whole:
+        msg = f"--crop {options.crop}: a multiple of 16 up to {whole} is needed"
+    elif options.batch < 4 or options.batch % 2:
+        msg = f"--batch {options.batch}: an even number from 4 on is needed, for twins of both looks"
     elif not 0 <= options.seed < 128:
         msg = f"--seed {options.seed}: a number from 0 to 127 is needed"
     else:
@@ -83,6 +83,11 @@ def be_deterministic() -> None:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
+def half_precision(device: torch.device) -> bool:
+    """Whether bfloat16 is quicker here: CPUs without instructions for it compute it ten times slower."""
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 class Training:
     """A run that can stop and go on.
 
@@ -93,24 +98,34 @@ class Training:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.clip, self.captions = build(options.model, options.seed, self.device)
-        check_options(options, self.clip.visual.patch_size[0], self.clip.visual.image_size[0])
+        self.clip, captions = build(options.model, options.seed, self.device)
+        whole = self.clip.visual.image_size[0]
+        check_options(options, whole)
         self.steps = math.ceil(options.pairs / options.batch)
         self.step, self.seen_before, self.seeds = 0, 0, [options.seed]
-        self._made: tuple[int, bool] | None = None
         self.curve: list[dict[str, float]] = []
         decayed = [p for p in self.clip.parameters() if p.ndim >= 2]
         others = [p for p in self.clip.parameters() if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=True)
         self.contrastive = open_clip.ClipLoss()
+        self.average = AveragedModel(self.clip, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
         self.file = options.out / "training.pt"
+        cropped = round(options.crop_share * self.steps)
+        plan = Plan(options.seed, self.steps, options.batch // 2, options.repeats, whole, options.crop, cropped, ease=1)
+        normalise = (self.clip.visual.image_mean, self.clip.visual.image_std)
+        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in normalise)
+        self.twins = Twins(plan, self.clip.visual.trunk.patch_embed, captions, (mean, std))
         if self.file.exists():
             self._resume()
         elif options.start:
             self._start(options.start)
         else:
-            whiten_patches(self.clip.visual, self.pairs(HELD_OUT - 2, 64, crop=False).images.flatten(0, 1).cpu())
+            features = self.twins.read(self.twins.draw(HELD_OUT - 2, 128, crop=True).images)
+            standardise(self.clip.visual.trunk, features.flatten(0, 1))
+            self.average.module.load_state_dict(self.clip.state_dict())
+        if self.seen_before:  # also in later slices, whether they are told of the start again or not
+            self.twins.plan = plan._replace(ease=0.5)
 
     def _start(self, file: Path) -> None:
         """Go on from the weights of a finished run with pairs that it never saw."""
@@ -124,7 +139,9 @@ class Training:
             msg = f"{file} was trained with --seed {metadata['seeds']}: another is needed for pairs it has not seen"
             raise SystemExit(msg)
         self.seen_before, self.seeds = int(metadata["pairs_seen"]), [*before, self.options.seed]
-        self.clip.load_state_dict({name: value.float() for name, value in load_file(file).items()})
+        weights = {name: value.float() for name, value in load_file(file).items()}
+        self.clip.load_state_dict(weights)
+        self.average.module.load_state_dict(weights)
 
     def _resume(self) -> None:
         state = torch.load(self.file, map_location=self.device, weights_only=True)
@@ -134,6 +151,7 @@ class Training:
             msg = f"{self.file} was begun with other options ({differing}); give the same or choose another --out"
             raise SystemExit(msg)
         self.clip.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.curve = state["step"], state["curve"]
         self.seen_before, self.seeds = state["seen_before"], state["seeds"]
@@ -152,6 +170,7 @@ class Training:
         state = {
             "options": self._fixed_options(),
             "model": self.clip.state_dict(),
+            "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seen_before": self.seen_before,
@@ -175,98 +194,71 @@ class Training:
         done = (self.step - rise) / max(self.steps - rise, 1)
         return self.options.rate * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * done)))
 
-    def ease(self, step: int) -> float:
-        """Large and conspicuous defects first, all of them at the end."""
-        return (0.5 if self.seen_before else 1.0) * (1 - step / self.steps)
-
-    def pairs(self, seed: int, count: int, crop: bool, ease: float = 0.0) -> Pairs:
-        """Twins of one seed, whole images or crops."""
-        whole = self.clip.visual.image_size[0]
-        size, radii = (self.options.crop, CROPPED_RADII) if crop else (whole, RADII)
-        radius = (radii[0] * size, radii[1] * size)
-        with torch.no_grad():
-            return make_pairs(Dice(seed, self.device), self.captions, count, size, radius, ease)
-
-    def batch(self) -> tuple[Pairs, tuple[int, int]]:
-        """This step's twins and where on the grid they lie; made once for `repeats` steps, then flipped and turned."""
-        crop = self.step < self.options.crop_share * self.steps
-        made = self.step - self.step % self.options.repeats
-        if self._made != (made, crop):
-            self._made = (made, crop)
-            seed = self.options.seed * SEED_STRIDE + 2 * made
-            self._pairs = self.pairs(seed, self.options.batch // 2, crop, self.ease(made))
-        dice = torch.Generator().manual_seed(self.options.seed * SEED_STRIDE + 2 * self.step + 1)
-        quarter, mirror, row, column = torch.randint(1 << 20, (4,), generator=dice).tolist()
-        pairs = self._pairs
-        if self.step > made:
-            images, masks = (_turned(field, quarter, mirror) for field in (pairs.images, pairs.masks))
-            pairs = pairs._replace(images=images, masks=masks)
-        room = self.clip.visual.grid_size[0] - pairs.images.shape[-1] // self.clip.visual.patch_size[0] + 1
-        return pairs, (row % room, column % room)
-
-    def advance(self) -> Losses:
+    def advance(self, seen: Seen) -> Losses:
         """One step."""
-        pairs, corner = self.batch()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
-        with torch.autocast(self.device.type, torch.bfloat16):
-            embeddings = embed(self.clip, pairs.images, pairs.captions, corner)
-        found = losses(embeddings, pairs, self.clip.logit_scale.exp(), self.contrastive)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
+            embeddings = embed(self.clip, seen.features, seen.captions, seen.corner)
+        found = losses(embeddings, seen, self.clip.logit_scale.exp(), self.contrastive)
         self.optimiser.zero_grad(set_to_none=True)
         found.total().backward()
         nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
         self.optimiser.step()
         with torch.no_grad():
             self.clip.logit_scale.clamp_(0, math.log(100))
+        self.average.update_parameters(self.clip)
         self.step += 1
         return found
 
     @torch.no_grad()
     def check(self, found: Losses) -> None:
-        """Add a point to the curve: AUROCs on whole images that are never trained on."""
-        pairs = self.pairs(HELD_OUT, 128, crop=False)
+        """Add a point to the curve: AUROCs of the averaged weights on whole images that are never trained on."""
+        pairs = self.twins.draw(HELD_OUT, 128, crop=False)
         images, captions = pairs.images.split(32, dim=1), pairs.captions.split(32, dim=1)
-        parts = [embed(self.clip, i, c, (0, 0)) for i, c in zip(images, captions, strict=True)]
+        parts = [embed(self.average.module, self.twins.read(i), c) for i, c in zip(images, captions, strict=True)]
         image, patches, text = (torch.cat(sides, dim=1) for sides in zip(*parts, strict=True))
         image, patches = (state_logits(side, text).sigmoid() for side in (image, patches))
         score = image + patches.amax(-1)
-        side = pairs.masks.shape[-1] // self.clip.visual.grid_size[0]
-        share = torch.nn.functional.avg_pool2d(pairs.masks[:, None].float(), side).flatten(1)
+        share = torch.nn.functional.avg_pool2d(pairs.masks[:, None].float(), 16).flatten(1)
         point = {"pairs": float(self.seen)}
         point |= {name: value.item() for name, value in found._asdict().items()}
-        point |= {
-            "image_auroc": auroc(score[0], score[1, pairs.sure]),
-            "patch_auroc": auroc(patches[0][share > 0.25], patches[1][share > 0.25]),  # the same patches of twins
-        }
+        views = torch.arange(len(share)) < len(share) // 2
+        for name, rows in (("", views | True), ("views_", views), ("photos_", ~views)):
+            sure = rows & pairs.sure.cpu()
+            covered = share[rows] > 0.25
+            point |= {
+                f"{name}image_auroc": auroc(score[0, rows], score[1, sure]),
+                f"{name}patch_auroc": auroc(patches[0][rows][covered], patches[1][rows][covered]),  # the same patches
+            }
         self.curve.append(point)
         tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in point.items()))
 
     def snapshot(self) -> None:
-        """Keep these weights, for figures over the number of pairs."""
-        torch.save(half_weights(self.clip), self.options.out / f"pairs_{self.seen:08d}.pt")
+        """Keep the averaged weights, for figures over the number of pairs."""
+        torch.save(half_weights(self.average.module), self.options.out / f"pairs_{self.seen:08d}.pt")
 
     def run(self) -> None:
         """Train until the slice's minutes or all pairs are over."""
         until = time.monotonic() + 60 * self.options.minutes
         marks = {round(self.steps * k / self.options.points) for k in range(1, self.options.points + 1)}
         self.options.out.mkdir(parents=True, exist_ok=True)
+        workers = 0 if self.device.type == "cuda" else self.options.workers
         with tqdm(total=self.steps, initial=self.step, unit="step", smoothing=0.02) as progress:
-            while self.step < self.steps and time.monotonic() < until:
-                found = self.advance()
+            for seen in feed(self.twins, self.step, workers):
+                found = self.advance(seen)
                 progress.update()
                 if self.step % 20 == 0:
-                    progress.set_postfix(loss=f"{found.total().item():.3f}")
+                    progress.set_postfix(loss=f"{found.total().item():.3f}", pairs=self.seen)
                 if self.step in marks:
                     self.check(found)
                     self.snapshot()
                 if self.step in marks or self.step % SAVE_EVERY == 0:
                     self.save()
+                if time.monotonic() > until:
+                    break
         self.save()
-
-
-def _turned(field: Tensor, quarter: int, mirror: int) -> Tensor:
-    field = field.rot90(quarter % 4, (-2, -1))
-    return field.flip(-1) if mirror % 2 else field
+        print(f"{self.seen} pairs seen, {self.step} of {self.steps} steps: {self.file}")
 
 
 def auroc(negative: Tensor, positive: Tensor) -> float:
@@ -297,7 +289,8 @@ def release(out: Path, folder: Path = PACKAGE / "small") -> Path:
         The weights file; its metadata say how it was trained.
     """
     state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
-    weights = {name: value.half().contiguous() for name, value in state["model"].items()}
+    average = {name.removeprefix("module."): value for name, value in state["average"].items() if name != "n_averaged"}
+    weights = {name: value.half().contiguous() for name, value in average.items()}
     options = state["options"]
     trained = state["step"] * options["batch"]
     if trained < options["pairs"]:
@@ -331,7 +324,7 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, metavar="SAFETENSORS", help="released weights of an earlier run to go on from"
     )
-    parser.add_argument("--model", default="ViT-Ti6-16-240", help="open_clip architecture")
+    parser.add_argument("--model", default="ViT-Ti-Lite0-16-240", help="open_clip architecture")
     parser.add_argument(
         "--pairs",
         type=int,
@@ -340,11 +333,12 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=64, help="pairs in a step, half of them flawless")
     parser.add_argument("--repeats", type=int, default=3, help="steps on the same twins, flipped and turned")
-    parser.add_argument("--rate", type=float, default=7e-4, help="largest learning rate")
+    parser.add_argument("--rate", type=float, default=1e-3, help="largest learning rate")
     parser.add_argument("--crop", type=int, default=112, help="side of the images at first, in pixels")
-    parser.add_argument("--crop_share", type=float, default=0.92, help="share of the steps on them")
+    parser.add_argument("--crop_share", type=float, default=0.95, help="share of the steps on them")
     parser.add_argument("--points", type=int, default=8, help="points of the curve, each with its weights")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that make the pairs beside the training")
     parser.add_argument("--minutes", type=float, default=math.inf, help="length of this slice")
     parser.add_argument("--release", action="store_true", help="do not train; put the weights into the package")
     parser.add_argument("--show", type=Path, metavar="PNG", help="do not train; draw some pairs")
@@ -356,6 +350,7 @@ def main() -> None:
         print(release(options.out))
         return
     be_deterministic()
+    torch.set_num_threads(max(len(os.sched_getaffinity(0)) - options.workers, 1))  # more would only wait for each other
     Training(options).run()
 
 

@@ -64,13 +64,15 @@ class Kind(NamedTuple):
         states: how captions put it, with {} for the part.
         edit: (part, patches) -> the edited part and where it is, (n, S, S) in [0, 1].
         conspicuous: whether it is seen at once, by its colour.
-        view_only: whether only turned views show it.
+        in_views: how often a turned view has it, which shows the geometry alone; 0 for defects of the colour.
+        in_photos: how often a photograph has it.
     """
 
     states: tuple[str, ...]
     edit: Callable[[Part, Patches], tuple[Part, Tensor]]
     conspicuous: bool = False
-    view_only: bool = False
+    in_views: float = 0.0
+    in_photos: float = 1.0
 
 
 def _paint(part: Part, colour: Tensor, weight: Tensor) -> Part:
@@ -156,28 +158,38 @@ def _bent(part: Part, at: Patches) -> tuple[Part, Tensor]:
     return _move(part, 1.5 * at.sign * at.depth * at.rim), ramp(3 * at.rim)
 
 
+def _worn(part: Part, at: Patches) -> tuple[Part, Tensor]:
+    """What repeats is gone: stripped threads, worn treads, a slot that is filled."""
+    level = functional.avg_pool2d(part.height[:, None], 15, 1, 7, count_include_pad=False)[:, 0]
+    worn = torch.where(part.height > 0.02, torch.lerp(part.height, level, ramp(1.5 * at.blob)), part.height)
+    return part._replace(height=worn), at.blob * ((worn - part.height).abs() > 0.006)
+
+
 def _unmeasured(part: Part, at: Patches) -> tuple[Part, Tensor]:
     return part._replace(hole=part.hole | (at.spot > 0.5)), at.spot
 
 
 KINDS: dict[str, Kind] = {
-    "dent": Kind(("dented {}", "{} with a dent", "{} with a dented surface"), _dent),
-    "lump": Kind(("{} with a lump", "{} with a bulge", "swollen {}"), _lump),
-    "groove": Kind(("{} with a groove", "{} with a ridge", "gouged {}"), _groove),
-    "bend": Kind(("bent {}", "{} with a bent edge", "deformed {}"), _bent),
-    "crack": Kind(("cracked {}", "{} with a crack", "fractured {}"), _crack, conspicuous=True),
+    "dent": Kind(("dented {}", "{} with a dent", "{} with a dented surface"), _dent, in_views=2),
+    "lump": Kind(("{} with a lump", "{} with a bulge", "swollen {}"), _lump, in_views=2),
+    "groove": Kind(("{} with a groove", "{} with a ridge", "gouged {}"), _groove, in_views=2),
+    "bend": Kind(("bent {}", "{} with a bent edge", "deformed {}"), _bent, in_views=2),
+    "worn": Kind(("worn {}", "{} with a damaged thread", "{} with a flattened patch"), _worn, in_views=1),
+    "crack": Kind(("cracked {}", "{} with a crack", "cut {}"), _crack, conspicuous=True, in_views=1, in_photos=2),
     "scratch": Kind(("scratched {}", "{} with a scratch"), _scratch),
     "stain": Kind(("stained {}", "{} with a stain", "dirty {}"), _stain, conspicuous=True),
     "burn": Kind(("burnt {}", "discoloured {}", "{} with a dark spot"), _burn),
     "spot": Kind(("{} with a spot of paint", "{} with a wrong colour", "misprinted {}"), _paint_spot, conspicuous=True),
     "texture": Kind(("{} with a wrong texture", "{} with a patch of other material"), _wrong_texture, conspicuous=True),
     "contamination": Kind(("contaminated {}", "{} with contamination", "{} with dirt on it"), _contamination),
-    "foreign": Kind(("{} with a foreign body", "{} with something stuck to it"), _foreign_body, conspicuous=True),
-    "corrosion": Kind(("corroded {}", "{} with a rough patch"), _corrosion),
-    "hole": Kind(("{} with a hole", "pierced {}"), _pierced),
-    "piece": Kind(("broken {}", "{} with a missing piece", "incomplete {}"), _broken_off),
-    "chip": Kind(("chipped {}", "{} with a chip", "{} with a piece broken out"), _chip, conspicuous=True),
-    "unmeasured": Kind(("{} with missing points", "{} with a gap"), _unmeasured, view_only=True),
+    "foreign": Kind(
+        ("{} with a foreign body", "{} with something stuck to it"), _foreign_body, conspicuous=True, in_views=1
+    ),
+    "corrosion": Kind(("corroded {}", "{} with a rough patch"), _corrosion, in_views=0.5),
+    "hole": Kind(("{} with a hole", "pierced {}"), _pierced, in_views=1),
+    "piece": Kind(("broken {}", "{} with a missing piece", "incomplete {}"), _broken_off, in_views=1),
+    "chip": Kind(("chipped {}", "{} with a chip", "{} with a piece broken out"), _chip, conspicuous=True, in_views=1),
+    "unmeasured": Kind(("{} with missing points", "{} with a gap"), _unmeasured, in_views=4, in_photos=0),
 }
 NAMES = tuple(KINDS)
 
@@ -275,9 +287,9 @@ def draw_kinds(dice: Dice, view: Tensor, ease: float = 0.0) -> Tensor:
     Returns:
         (n,) indices into `NAMES`.
     """
-    weights = [1.0 if kind.conspicuous else 1.0 - ease for kind in KINDS.values()]
-    from_above = [weight * (not kind.view_only) for weight, kind in zip(weights, KINDS.values(), strict=True)]
-    return dice.pick(torch.tensor([from_above, weights], device=dice.device)[view.long()])
+    photos = [kind.in_photos * (1.0 if kind.conspicuous else 1.0 - ease) for kind in KINDS.values()]
+    views = [kind.in_views for kind in KINDS.values()]  # the mildest of them may be seen as soon as the wildest
+    return dice.pick(torch.tensor([photos, views], device=dice.device)[view.long()])
 
 
 def spoil(part: Part, patches: Patches, kind: Tensor) -> tuple[Part, Tensor]:

@@ -10,6 +10,8 @@ from torch.nn import functional
 from small_clip.defects import Part
 from small_clip.fields import Dice, ramp, slopes, spread
 
+_DARK = 0.45  # share of the tables that are nearly black, as under many scanners
+_DUSTY = 0.3  # share of the pictures with specks
 _SHADOW_STEPS = (0.06, 0.14, 0.26, 0.42)  # part radii at which a blocker is looked for
 
 
@@ -50,7 +52,8 @@ def draw_conditions(dice: Dice, noise: Tensor, gloss: Tensor) -> Conditions:
     """
     count, size = noise.shape[0], noise.shape[-1]
     grey = dice.uniform(count, 1).expand(-1, 3) * 0.9 + 0.05
-    colour = torch.where(dice.chance(0.3, count, 1), dice.uniform(count, 3), grey + 0.06 * dice.normal(count, 3))
+    grey = torch.where(dice.chance(_DARK, count, 1), 0.1 * grey, grey)
+    colour = torch.where(dice.chance(0.3, count, 1), dice.uniform(count, 3), grey * (1 + 0.15 * dice.normal(count, 3)))
     texture = (noise * dice.uniform(count, 4, 1, 1, high=0.035)).sum(1, keepdim=True)
     line = torch.linspace(-1, 1, size, device=noise.device)
     tilt = dice.normal(count, 2, 1, 1) * 0.06
@@ -61,13 +64,19 @@ def draw_conditions(dice: Dice, noise: Tensor, gloss: Tensor) -> Conditions:
     return Conditions(
         background=background,
         lamp=torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), elevation.sin()], dim=1),
-        power=spread(dice.uniform(count, low=0.5, high=1.0)),
-        ambient=spread(dice.uniform(count, low=0.2, high=0.55)),
+        power=spread(dice.uniform(count, low=0.4, high=1.1)),
+        ambient=spread(dice.uniform(count, low=0.06, high=0.55)),
         tint=(1 + 0.05 * dice.normal(count, 3))[:, :, None, None],
         gloss=spread(gloss * dice.uniform(count, low=0.4, high=1.2)),
         occlusion=spread(dice.uniform(count, high=4)),
-        grain=dice.normal(count, 3, size, size) * dice.uniform(count, 1, 1, 1, high=0.02),
+        grain=dice.normal(count, 3, size, size) * dice.uniform(count, 1, 1, 1, high=0.02) + _dust(dice, count, size),
     )
+
+
+def _dust(dice: Dice, count: int, size: int) -> Tensor:
+    """Bright specks of a pixel, (n, 1, S, S), in some of the pictures."""
+    specks = dice.chance(0.002, count, 1, size, size) & dice.chance(_DUSTY, count, 1, 1, 1)
+    return specks * dice.uniform(count, 1, 1, 1, low=0.05, high=0.3)
 
 
 def _shadow(height: Tensor, lamp: Tensor, scale: Tensor) -> Tensor:

@@ -321,9 +321,14 @@ _METAL = ("light grey", "copper", "bronze")
 _DYES = ("red", "orange", "green", "teal", "purple")
 _MIXABLE = ("red", "orange", "yellow", "teal", "blue", "brown")  # reversing their channels changes them
 
+INDUSTRIAL = 9  # so many of the first ones are what machines and moulds make
+
 MATERIALS: tuple[Material, ...] = (
     Material(("plastic", "plain plastic"), _VIVID + _GREYS, 0.35, 0.0, _mottled(0.0, 0.0, 0.0, 0.02)),
     Material(("rubber", "matte rubber"), (*_DARK, "brick red"), 0.04, 0.003, _mottled(0.06, 0.03, 0.0, 0.03)),
+    Material(("moulded plastic", "hard plastic"), _GREYS, 0.2, 0.002, _mottled(0.03, 0.0, 0.0, 0.04)),
+    Material(("machined metal", "turned metal"), (*_METAL, "grey"), 0.4, 0.001, _streaked(0.03)),
+    Material(("black rubber", "tyre rubber"), ("black",), 0.08, 0.004, _mottled(0.1, 0.06, 0.03, 0.03)),
     Material(("brushed metal", "brushed steel"), (*_METAL, "golden"), 0.5, 0.002, _streaked(0.045)),
     Material(("cast iron",), ("black", "dark grey", "dark brown"), 0.12, 0.008, _mottled(0.13, 0.1, 0.04, 0.0)),
     Material(("rusty metal", "rusted steel"), ("grey", "dark grey", "teal", "olive"), 0.1, 0.008, _rusty),

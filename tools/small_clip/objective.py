@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional
 
-from small_clip.pairs import Pairs
+from small_clip.feed import Seen
 
 TEMPERATURE = 0.07  # that of CLIP3D-AD's score and map (Eq. 9 and 16), so that what is released is calibrated for them
 PATCH_SHARE = 0.25  # of a patch that a defect must cover to count in full
@@ -45,37 +44,53 @@ class Losses(NamedTuple):
         return self.patch + rest
 
 
-def window_of_positions(visual: Any, side: int, row: int, column: int) -> Tensor:
-    """Position embeddings of a square of patches: [CLS] and `side` x `side` rows of visual's own, (1 + side^2, D)."""
-    rows, columns = visual.grid_size
-    grid = visual.positional_embedding[1:].view(rows, columns, -1)
-    square = grid[row : row + side, column : column + side].reshape(side * side, -1)
-    return torch.cat([visual.positional_embedding[:1], square])
-
-
-def embed(clip: Any, images: Tensor, captions: Tensor, corner: tuple[int, int]) -> Embeddings:
-    """Run both towers.
+def embed(clip: Any, features: Tensor, captions: Tensor, corner: tuple[int, int] = (0, 0)) -> Embeddings:
+    """Run both towers behind the frozen stem.
 
     Args:
-        clip: open_clip model whose `visual.output_tokens` is set.
-        images: (2, n, 3, S, S) RGB in [0, 1]; S a multiple of the patch size, up to the model's image size.
+        clip: open_clip model on the stem.
+        features: (2, n, 656, h, w), what the stem gives, h = w up to the model's grid.
         captions: (2, n, length) tokens.
-        corner: which patch of the model's grid the first patch of smaller images is, row and column.
+        corner: which place of the model's grid the first token of smaller images has, row and column.
 
     Returns:
         The embeddings, float32.
     """
-    visual = clip.visual
-    mean, std = (images.new_tensor(values)[:, None, None] for values in (visual.image_mean, visual.image_std))
-    pixels = ((images - mean) / std).flatten(0, 1)
-    positions = window_of_positions(visual, images.shape[-1] // visual.patch_size[0], *corner)
-    cls, tokens = functional_call(visual, {"positional_embedding": positions}, (pixels,))
-    text = clip.encode_text(captions.flatten(0, 1))
-    patches = tokens @ visual.proj
-    image, patches, text = (
-        functional.normalize(side.float(), dim=-1).unflatten(0, (2, -1)) for side in (cls, patches, text)
-    )
-    return Embeddings(image, patches, text)
+    trunk = clip.visual.trunk
+    tokens = trunk.patch_embed.project(features.flatten(0, 1))
+    tokens = torch.cat([trunk.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+    tokens = tokens + window_of_positions(trunk, features.shape[-1], *corner)
+    seen = clip.visual.head(trunk.norm(trunk.blocks(tokens)))
+    sides = (seen[:, 0], seen[:, 1:], encode_text(clip, captions.flatten(0, 1)))
+    return Embeddings(*(functional.normalize(side.float(), dim=-1).unflatten(0, (2, -1)) for side in sides))
+
+
+def window_of_positions(trunk: Any, side: int, row: int, column: int) -> Tensor:
+    """Position embeddings of [CLS] and a square of `side` x `side` places of the trunk's grid, (1 + side^2, D)."""
+    rows, columns = trunk.patch_embed.grid_size
+    grid = trunk.pos_embed[0, 1:].view(rows, columns, -1)
+    square = grid[row : row + side, column : column + side].reshape(side * side, -1)
+    return torch.cat([trunk.pos_embed[0, :1], square])
+
+
+def encode_text(clip: Any, captions: Tensor) -> Tensor:
+    """open_clip's `encode_text` without the empty places behind the longest caption, which change nothing.
+
+    Args:
+        clip: open_clip model with its plain text transformer.
+        captions: (n, length) tokens, 0 behind the end.
+
+    Returns:
+        (n, C), not normalised.
+    """
+    used = int((captions > 0).sum(1).max())
+    text = getattr(clip, "text", clip)
+    captions = captions[:, :used]
+    hidden = text.token_embedding(captions) + text.positional_embedding[:used]
+    first = not getattr(text.transformer, "batch_first", False)
+    hidden = text.transformer(hidden.transpose(0, 1) if first else hidden, attn_mask=text.attn_mask[:used, :used])
+    hidden = text.ln_final(hidden.transpose(0, 1) if first else hidden)
+    return hidden[torch.arange(len(captions)), captions.argmax(-1)] @ text.text_projection
 
 
 def state_logits(embeddings: Tensor, text: Tensor) -> Tensor:
@@ -95,7 +110,7 @@ def state_logits(embeddings: Tensor, text: Tensor) -> Tensor:
     return embeddings @ (faulty - flawless) / TEMPERATURE
 
 
-def losses(embeddings: Embeddings, pairs: Pairs, scale: Tensor, contrastive: Callable[..., Tensor]) -> Losses:
+def losses(embeddings: Embeddings, pairs: Seen, scale: Tensor, contrastive: Callable[..., Tensor]) -> Losses:
     """The losses of a batch.
 
     Args:

@@ -5,18 +5,21 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from small_clip.captions import Captions
 from small_clip.defects import Part, draw_kinds, draw_patches, spoil
 from small_clip.fields import Dice, noise_fields, spread
 from small_clip.lighting import draw_conditions, photograph
-from small_clip.materials import COLOURS, MATERIALS
+from small_clip.materials import COLOURS, INDUSTRIAL, MATERIALS
+from small_clip.reliefs import draw_reliefs
 from small_clip.shapes import SHAPES
-from small_clip.turning import draw_turn, gaps, turn
+from small_clip.turning import draw_scan, draw_turn, turn
 
-VIEW_SHARE = 0.5
+VIEW_SHARE = 0.4
 _TWICE = 0.15  # share of parts with two defects
-_HIDDEN = 0.5  # share of turned views whose colours know nothing of the geometry's defect
+_INDUSTRIAL = 0.4  # share of the parts that are of one of the first materials: plastic, rubber, metal
+_BLURRED = 0.3  # share of the photographs out of focus
 _VISIBLE = 0.02  # mean difference over the mask below which nobody could see the defect
 
 
@@ -56,18 +59,19 @@ def make_pairs(
     scale = dice.uniform(count, low=radius[0], high=radius[1])
     x, y = _part_coordinates(dice, size, scale)
     shape, material = dice.below(len(SHAPES), count), dice.below(len(MATERIALS), count)
+    material = torch.where(dice.chance(_INDUSTRIAL, count), material % INDUSTRIAL, material)
     part, colour, gloss = _flawless(dice, shape, material, (x, y), noise, scale)
     view = torch.arange(count, device=dice.device) < round(VIEW_SHARE * count)
-    part = part._replace(hole=gaps(dice, part.height, noise, scale) & spread(view))
-
     faulty, mask, kind = _faulty(dice, part, view, noise, scale, ease)
-    conditions = draw_conditions(dice, noise.roll(3, 0), gloss)
-    normal_image = photograph(part, conditions, scale)
-    hidden = dice.chance(_HIDDEN, count) & view
-    coloured = faulty._replace(height=torch.where(spread(hidden), part.height, faulty.height))
-    faulty_image = photograph(coloured, conditions, scale)
-    images, masks = _develop(dice, torch.stack([normal_image, faulty_image])), mask.clone()
-    _turn_views(dice, images, masks, (part, faulty), view, scale)
+
+    views, photos = view.nonzero()[:, 0], (~view).nonzero()[:, 0]
+    conditions = draw_conditions(dice, noise[photos].roll(3, 0), gloss[photos])
+    pictures = [photograph(_rows(twin, photos), conditions, scale[photos]) for twin in (part, faulty)]
+    scan, turns = draw_scan(dice, part.height[views], noise[views], scale[views]), draw_turn(dice, len(views))
+    turned = [turn(_rows(twin, views), mask[views], scan, turns, scale[views]) for twin in (part, faulty)]
+    images = torch.cat([torch.stack([image for image, _ in turned]), _develop(dice, torch.stack(pictures))], dim=1)
+    # a missing piece is marked where the flawless twin has it
+    masks = torch.cat([turned[0][1] | turned[1][1], mask[photos]])
 
     difference = (images[1] - images[0]).abs().amax(1)
     covered = masks.sum((1, 2))
@@ -116,6 +120,7 @@ def _flawless(
     grain = torch.tensor([m.grain for m in MATERIALS], device=dice.device)[material]
     uneven = spread(grain) * (noise[:, 1] + 0.5 * noise[:, 2]) * (height / 0.03).clamp(0, 1)
     height = height * spread(dice.uniform(count, low=0.6, high=1.1))
+    height = height + draw_reliefs(dice, x, y) * (height / 0.03).clamp(0, 1)
     return Part((height + uneven).clamp(min=0), albedo, torch.zeros_like(x, dtype=torch.bool)), colour, gloss
 
 
@@ -131,24 +136,15 @@ def _faulty(
     return Part(*both), mask | (twice[1] & spread(again)), kind
 
 
-def _turn_views(
-    dice: Dice, images: Tensor, masks: Tensor, twins: tuple[Part, Part], view: Tensor, scale: Tensor
-) -> None:
-    """Replace the images of turned views, in place; what a hole takes away is marked, too."""
-    rows = view.nonzero()[:, 0]
-    turns = draw_turn(dice, len(rows))
-    for state, part in enumerate(twins):
-        images[state, rows], marks = turn(
-            images[state, rows], part.height[rows], part.hole[rows], masks[rows], turns, scale[rows]
-        )
-        if state == 0:
-            before = marks  # a missing piece is marked where the flawless twin has it
-    masks[rows] = before | marks
+def _rows(part: Part, rows: Tensor) -> Part:
+    return Part(*(field[rows] for field in part))
 
 
 def _develop(dice: Dice, images: Tensor) -> Tensor:
-    """Exposure and contrast of the camera, the same for twins."""
+    """Focus, exposure and contrast of the camera, the same for twins."""
     count = images.shape[1]
-    gamma = dice.log_uniform(count, 1, 1, 1, low=0.7, high=1.3)
-    gain = dice.uniform(count, 1, 1, 1, low=0.85, high=1.15)
+    soft = functional.avg_pool2d(images.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(images)
+    images = torch.where(dice.chance(_BLURRED, count, 1, 1, 1), soft, images)
+    gamma = dice.log_uniform(count, 1, 1, 1, low=0.65, high=1.5)
+    gain = dice.uniform(count, 1, 1, 1, low=0.6, high=1.15)
     return (images.clamp(min=1e-4) ** gamma * gain).clamp(0, 1)

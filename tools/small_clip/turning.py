@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The look of a rotated point cloud: points drawn as small squares on white, with gaps, some under a head-light."""
+"""The look of a rotated point cloud: grey points under a head-light, as small squares on white, with gaps and noise."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from small_clip.defects import Part
 from small_clip.fields import Dice, slopes, spread
 
 _FAR = 1 << 40
-_LIT = 0.5  # share of views under a head-light
+_GREY = 0.7  # of a surface that faces the light, as the package's own views
+_NOISY, _NOISE = 0.7, 0.006  # share of the scans with noise, and its largest standard deviation in part radii
+_SPECKLED, _SPECKLES = 0.5, 0.04  # share of the scans that lack single points, and how many at most
+_WINDOWS = (3, 5, 7)  # pixels that normals are smoothed over, more where the scan is enlarged
 _DEPTH_STEPS = 64  # of a pixel: depths are compared as whole numbers, exactly
 
 
@@ -22,55 +28,85 @@ def _rotations(angles: Tensor) -> Tensor:
     return about_z @ about_y @ about_x
 
 
+class Scan(NamedTuple):
+    """What a scanner does to n parts, the same for twins.
+
+    Attributes:
+        noise: (n, S, S) in part radii, added to the height.
+        hole: (n, S, S) bool, not measured.
+        window: (n,) index into the windows that normals are smoothed over.
+    """
+
+    noise: Tensor
+    hole: Tensor
+    window: Tensor
+
+
 def draw_turn(dice: Dice, count: int) -> Tensor:
-    """(n, 5): angles about columns, rows and the line of sight in radians, each up to 20 degrees, zoom, head-light."""
+    """(n, 4): angles about columns, rows and the line of sight in radians, each up to 20 degrees, and zoom."""
     angles = dice.uniform(count, 3, low=-0.35, high=0.35)
     angles = torch.where(dice.chance(0.25, count, 3), 0.0, angles)
-    zoom, lit = dice.uniform(count, 1, low=0.9, high=1.25), dice.chance(_LIT, count, 1)
-    return torch.cat([angles, zoom, lit.float()], dim=1)
+    return torch.cat([angles, dice.uniform(count, 1, low=0.9, high=1.25)], dim=1)
 
 
-def gaps(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Tensor:
-    """Where a scanner measures nothing on flawless parts: behind steep walls, more or less, (n, S, S) bool."""
-    side = dice.chance(0.5, len(height))
+def draw_scan(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Scan:
+    """Draw what a scanner adds and leaves out: behind steep walls, more or less, and single points.
+
+    Args:
+        dice: source.
+        height: (n, S, S) of the flawless parts in part radii.
+        noise: (n, 4, S, S).
+        scale: (n,) pixels of a part radius.
+
+    Returns:
+        The scan.
+    """
+    count, size = height.shape[0], height.shape[-1]
+    side = dice.chance(0.5, count)
     step = torch.where(spread(side), height - height.roll(2, 1), height - height.roll(2, 2)) * spread(scale)
-    threshold = spread(dice.uniform(len(height), low=5, high=25))
-    return step.abs() + noise[:, 0] > threshold
+    behind_walls = step.abs() + noise[:, 0] > spread(dice.uniform(count, low=4, high=25))
+    lacking = dice.uniform(count, high=_SPECKLES) * dice.chance(_SPECKLED, count)
+    deviation = dice.uniform(count, high=_NOISE) * dice.chance(_NOISY, count)
+    return Scan(
+        noise=dice.normal(count, size, size) * spread(deviation),
+        hole=behind_walls | (dice.uniform(count, size, size) < spread(lacking)),
+        window=dice.below(len(_WINDOWS), count),
+    )
 
 
-def head_light(height: Tensor, rotations: Tensor, scale: Tensor) -> Tensor:
+def head_light(height: Tensor, rotations: Tensor, scale: Tensor, window: Tensor) -> Tensor:
     """Cosine between the turned surfaces' normals and the line of sight.
 
     Args:
         height: (n, S, S) in part radii.
         rotations: (n, 3, 3).
         scale: (n,) pixels of a part radius.
+        window: (n,) index of the pixels that heights are smoothed over.
 
     Returns:
         (n, S, S) in [0, 1].
     """
-    smooth = functional.avg_pool2d(height[:, None], 3, 1, 1, count_include_pad=False)
+    means = [functional.avg_pool2d(height, side, 1, side // 2, count_include_pad=False) for side in _WINDOWS]
+    smooth = torch.stack(means, dim=1).gather(1, window[:, None, None, None].expand(-1, 1, *height.shape[1:]))
     right, down = slopes(smooth[:, 0], scale)
     x, y, z = (spread(side) for side in rotations[:, 2].unbind(1))
     return ((x * right + y * down + z) * (right.square() + down.square() + 1).rsqrt()).clamp(0, 1)
 
 
-def turn(
-    image: Tensor, height: Tensor, hole: Tensor, marks: Tensor, turns: Tensor, scale: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Rotate n coloured height maps and draw their points.
+def turn(part: Part, marks: Tensor, scan: Scan, turns: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Scan and rotate n parts and draw their points, grey under a head-light.
 
     Args:
-        image: (n, 3, S, S) RGB in [0, 1], the points' colours.
-        height: (n, S, S) in part radii; 0 is background, which is not drawn.
-        hole: (n, S, S) bool, not measured: white.
+        part: n parts; height 0 is background, which is not drawn.
         marks: (n, S, S) bool, carried along.
-        turns: (n, 5), `draw_turn`.
+        scan: what the scanner does.
+        turns: (n, 4), `draw_turn`.
         scale: (n,) pixels of a part radius.
 
     Returns:
         (n, 3, S, S) RGB in [0, 1], white where nothing is, and the marks as the view shows them, (n, S, S) bool.
     """
+    height, hole = (part.height + scan.noise).where(part.height > 0.02, part.height), part.hole | scan.hole
     count, size = height.shape[0], height.shape[-1]
     line = torch.arange(size, device=height.device, dtype=height.dtype) - (size - 1) / 2
     up = height * spread(scale)
@@ -88,12 +124,10 @@ def turn(
     buffer = _grow(buffer, _DEPTH_STEPS * size * size)
     point = torch.where(buffer < _FAR, buffer % (size * size), size * size).reshape(count, -1)
 
-    light = torch.where(spread(turns[:, 4] > 0), head_light(height, rotations, scale), 1.0)
-    image = image * light[:, None]
-    shown = torch.cat([image.reshape(count, 3, -1), image.new_ones(count, 3, 1)], dim=2)
-    shown[:, :, :-1].masked_fill_(hole.reshape(count, 1, -1), 1.0)
+    shades = _GREY * head_light(height, rotations, scale, scan.window)
+    shown = torch.cat([shades.masked_fill(hole, 1.0).reshape(count, -1), shades.new_ones(count, 1)], dim=1)
     marked = torch.cat([marks.reshape(count, -1), marks.new_zeros(count, 1)], dim=1)
-    view = shown.gather(2, point[:, None].expand(-1, 3, -1)).view(count, 3, size, size)
+    view = shown.gather(1, point).view(count, 1, size, size).expand(-1, 3, -1, -1)
     return view, marked.gather(1, point).view(count, size, size)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_clip.defects import Part
 from small_clip.fields import Dice, noise_fields
-from small_clip.lighting import Conditions, draw_conditions, photograph
+from small_clip.lighting import Conditions, _dust, draw_conditions, photograph
 
 SIZE = 64
 SCALE = torch.tensor([25.0])
@@ -71,3 +71,25 @@ def test_conditions_are_physical() -> None:
     assert (drawn.lamp[:, 2] > 0.5).all()
     assert drawn.background.min() >= 0
     assert drawn.background.max() <= 1
+    assert drawn.grain.isfinite().all()
+    assert (drawn.ambient > 0).all()
+    assert (drawn.power > 0).all()
+
+
+def test_a_third_of_the_tables_is_nearly_black() -> None:
+    dice = Dice(0)
+    table = draw_conditions(dice, noise_fields(dice, 800, 8), torch.zeros(800)).background.mean((1, 2, 3))
+    # 0.45 of the 0.7 that are grey; of the others 0.06 of the grey ones
+    assert (table < 0.1).float().mean() == pytest.approx(0.7 * (0.45 + 0.55 * 0.06), abs=0.05)
+    assert table.max() > 0.8
+
+
+def test_dust_is_bright_specks_in_some_pictures() -> None:
+    dust = _dust(Dice(0), 300, SIZE)
+    assert dust.shape == (300, 1, SIZE, SIZE)  # as bright in red, green and blue
+    specks = dust > 0
+    assert dust.min() == 0
+    assert 0.05 <= dust[specks].min() < dust[specks].max() < 0.3
+    dusty = specks.any(3).any(2).any(1)
+    assert dusty.float().mean() == pytest.approx(0.3, abs=0.08)
+    assert specks[dusty].float().mean() == pytest.approx(0.002, rel=0.1)

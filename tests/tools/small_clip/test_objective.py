@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
 import math
 from typing import Any
 
@@ -6,41 +7,67 @@ import open_clip
 import pytest
 import torch
 from small_clip import objective
-from small_clip.objective import Embeddings, embed, losses, window_of_positions
-from small_clip.pairs import Pairs
-from torch.nn import functional
+from small_clip.feed import Seen
+from small_clip.objective import Embeddings, embed, encode_text, losses, window_of_positions
+from torch.nn import Parameter, functional
 
 
-@pytest.fixture
-def clip(tiny_clip: str) -> Any:
-    model = open_clip.create_model(tiny_clip).eval()
-    model.visual.output_tokens = True
+@pytest.fixture(scope="module")
+def clip(stem_clip: str) -> Any:
+    torch.manual_seed(3)
+    model = open_clip.create_model(stem_clip).eval()
+    for position in (model.visual.trunk.cls_token, model.visual.trunk.pos_embed):
+        torch.nn.init.normal_(position)  # timm's own are too small to be missed
     return model
 
 
-def captions(count: int) -> torch.Tensor:
-    return torch.stack([torch.randint(1, 400, (count, 77)).index_fill(1, torch.tensor([9]), 49407) for _ in range(2)])
+def captions(lengths: list[int]) -> torch.Tensor:
+    """A start mark, arbitrary tokens, an end mark, nothing: `lengths` with the marks."""
+    tokens = torch.randint(1, 49406, (len(lengths), 32))
+    for row, length in zip(tokens, lengths, strict=True):
+        row[0], row[length - 1], row[length:] = 49406, 49407, 0
+    return tokens
+
+
+@torch.no_grad()
+def test_captions_are_encoded_as_open_clip_does(clip: Any) -> None:
+    for lengths in ([2, 5, 11, 7], [32, 4], [3]):
+        texts = captions(lengths)
+        torch.testing.assert_close(encode_text(clip, texts), clip.encode_text(texts))
 
 
 @torch.no_grad()
 def test_whole_images_are_embedded_as_open_clip_does(clip: Any) -> None:
-    images, texts = torch.rand(2, 3, 3, 48, 48), captions(3)
-    found = embed(clip, images, texts, (0, 0))
-    mean, std = (torch.tensor(v)[:, None, None] for v in (clip.visual.image_mean, clip.visual.image_std))
-    clip.visual.output_tokens = False
+    images, texts = torch.randn(2, 3, 3, 48, 48), captions([4, 9, 5, 6, 3, 8]).view(2, 3, 32)
+    visual = clip.visual
+    features = torch.stack([visual.trunk.patch_embed.stem(images[state]) for state in range(2)])
+    found = embed(clip, features, texts)
     for state in range(2):
-        expected = clip.encode_image((images[state] - mean) / std, normalize=True)
-        torch.testing.assert_close(found.image[state], expected)
+        torch.testing.assert_close(found.image[state], clip.encode_image(images[state], normalize=True))
         torch.testing.assert_close(found.text[state], clip.encode_text(texts[state], normalize=True))
-    assert found.patches.shape == (2, 3, 9, 24)
-    torch.testing.assert_close(found.patches.norm(dim=-1), torch.ones(2, 3, 9))
+        patches = visual.head(visual.trunk.forward_features(images[state]))[:, 1:]
+        torch.testing.assert_close(found.patches[state], patches / patches.norm(dim=-1, keepdim=True))
+
+
+@torch.no_grad()
+def test_crops_are_embedded_at_their_place_of_the_grid(clip: Any) -> None:
+    images = torch.randn(2, 1, 3, 32, 32)
+    features = torch.stack([clip.visual.trunk.patch_embed.stem(side) for side in images])
+    found = embed(clip, features, captions([3, 3]).view(2, 1, 32), (1, 0))
+    smaller = copy.deepcopy(clip)  # the second and third row, the first and second column of 3 x 3
+    positions = clip.visual.trunk.pos_embed[:, [0, 1 + 3, 1 + 4, 1 + 6, 1 + 7]]
+    smaller.visual.trunk.pos_embed = Parameter(positions)
+    for state in range(2):
+        torch.testing.assert_close(found.image[state], smaller.encode_image(images[state], normalize=True))
 
 
 def test_a_window_is_a_square_of_the_grid(clip: Any) -> None:
-    positions = clip.visual.positional_embedding
-    window = window_of_positions(clip.visual, 2, 1, 0)
-    torch.testing.assert_close(window, positions[[0, 1 + 3, 1 + 4, 1 + 6, 1 + 7]])
-    assert torch.equal(window_of_positions(clip.visual, 3, 0, 0), positions)
+    trunk = clip.visual.trunk
+    positions = trunk.pos_embed[0]
+    assert torch.equal(window_of_positions(trunk, 2, 1, 0), positions[[0, 1 + 3, 1 + 4, 1 + 6, 1 + 7]])
+    assert torch.equal(window_of_positions(trunk, 2, 0, 1), positions[[0, 1 + 1, 1 + 2, 1 + 4, 1 + 5]])
+    assert torch.equal(window_of_positions(trunk, 1, 1, 2), positions[[0, 1 + 5]])
+    assert torch.equal(window_of_positions(trunk, 3, 0, 0), positions)
 
 
 def test_losses_are_those_of_a_loop() -> None:
@@ -52,7 +79,7 @@ def test_losses_are_those_of_a_loop() -> None:
     masks[0, :4, :4] = True  # all of the first patch
     masks[1, 10, 10:] = True  # 2 of 16 pixels of the last: half of what counts in full
     masks[2, :, 4:] = True  # nobody could see it
-    pairs = Pairs(torch.empty(0), masks, torch.empty(0), torch.tensor([True, True, False]))
+    pairs = Seen(torch.empty(0), masks, torch.empty(0), torch.tensor([True, True, False]), (0, 0))
     flawless, faulty = (functional.normalize(text[state].mean(0), dim=0) for state in (0, 1))
 
     def share(embedding: torch.Tensor) -> float:

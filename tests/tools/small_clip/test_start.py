@@ -1,30 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
+from typing import Any
 
+import pytest
+import timm
 import torch
-from small_clip.start import order_positions, whiten_patches
+from small_clip.start import order_positions, standardise
 
-from anomalib_clip3dad.clip import load_clip
-
-
-def test_neighbours_have_similar_positions() -> None:
-    visual = load_clip("ViT-Ti6-16-240", None).visual
-    order_positions(visual)
-    grid = visual.positional_embedding[1:].view(15, 15, -1)
-    distance = (grid[7, 7] - grid).norm(dim=-1)
-    assert distance[7, 8] < distance[7, 10] < distance[7, 14]
-    torch.testing.assert_close(distance[7, 9], distance[9, 7])
+import anomalib_clip3dad.clip  # its architectures  # noqa: F401
 
 
-def test_patches_become_uncorrelated_and_of_one_variance() -> None:
-    visual = load_clip("ViT-Ti6-16-240", None).visual
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(40, 3, 80, 80, generator=generator)
-    images = torch.nn.functional.interpolate(coarse, (240, 240), mode="bicubic").clamp(0, 1)
-    whiten_patches(visual, images)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (visual.image_mean, visual.image_std))
-    embedded = visual.conv1((images - mean) / std).flatten(2).transpose(1, 2).flatten(0, 1)
-    found = embedded.detach().T.cov()
-    strong = found.diagonal() > 0.2  # well above the noise
-    assert strong.float().mean() > 0.3
-    torch.testing.assert_close(found.diagonal()[strong], torch.full((int(strong.sum()),), 0.25), atol=0.02, rtol=0)
-    assert (found - found.diagonal().diag()).abs().max() < 1e-3
+@pytest.fixture
+def trunk() -> Any:
+    return timm.create_model("vit_tiny_lite0_patch16_240", depth=1)
+
+
+def test_places_are_sines_and_cosines_of_row_and_column(trunk: Any) -> None:
+    cls = trunk.pos_embed[0, 0].clone()
+    order_positions(trunk)
+    assert torch.equal(trunk.pos_embed[0, 0], cls)
+    grid = trunk.pos_embed[0, 1:].view(15, 15, 192)
+    frequencies = [100 ** (-k / 47) for k in range(48)]  # from 1 down to 1/100
+    for row, column in ((0, 0), (3, 11), (14, 2)):
+        waves = [wave(at * f) for at in (row, column) for wave in (math.sin, math.cos) for f in frequencies]
+        # sines and cosines together have the variance 1/2
+        torch.testing.assert_close(grid[row, column], 0.25 * math.sqrt(2) * torch.tensor(waves))
+
+
+def test_channels_get_mean_zero_and_variance_one(trunk: Any) -> None:
+    features = torch.randn(5, 656, 7, 7) * torch.logspace(-2, 2, 656)[:, None, None] + torch.randn(656, 1, 1)
+    features[:, 3] = 4.0  # a dead channel
+    standardise(trunk, features)
+    channels = torch.stack([features[:, channel].flatten() for channel in range(656)]).double()
+    found = (channels - trunk.patch_embed.mean[:, None]) / trunk.patch_embed.std[:, None]
+    alive = torch.arange(656) != 3
+    torch.testing.assert_close(found.mean(1), torch.zeros(656).double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found[alive].std(1), torch.ones(655).double(), atol=1e-3, rtol=0)
+    assert found.isfinite().all()
