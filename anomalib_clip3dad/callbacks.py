@@ -4,12 +4,11 @@
 from typing import Any
 
 import torch
-from anomalib.data import Batch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from anomalib_clip3dad.errors import InputError
 
-from .geometry import Views, foreground_mask, resize_organised
+from .geometry import foreground_mask, resize_organised
 from .seeding import drawing_from
 from .synthesis import TextureSource, synthesise
 
@@ -88,45 +87,8 @@ class AnomalySynthesis(Callback):
         self._checked.update(files or ())
 
 
-class MultiViewRendering(Callback):
-    """Renders the cloud of each sample from several sides and puts the views into the batch, as `batch.views`.
-
-    CLIP3D-AD, section 3.3.2, Eq. 1-4. Runs behind the pre-processor, on images of the model's size.
-    """
-
-    def _render(self, model: Any, batch: Any, rows: slice = slice(None)) -> None:
-        if model.views:
-            foreground = prepare_cloud(batch)[rows]
-            image = batch.image.as_subclass(torch.Tensor)[rows]
-            batch.views = model.renderer(image, batch.depth_map[rows], foreground)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Render the pairs, or the faulty halves alone where the model knows the others."""
-        self._render(pl_module, batch, pl_module.rows_to_read(batch))  # type: ignore[operator]
-
-    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: int) -> None:  # noqa: ARG002
-        """Render the samples."""
-        self._render(pl_module, batch)
-
-    on_test_batch_start = on_validation_batch_start  # type: ignore[assignment]
-    on_predict_batch_start = on_validation_batch_start  # type: ignore[assignment]
-
-
-def take_views(batch: Batch) -> Views | None:
-    """Take what the callbacks put into a batch out of it again: predictions are kept, and views are large.
-
-    Args:
-        batch: as the callbacks left it.
-
-    Returns:
-        What `MultiViewRendering` made, None where it did not run.
-    """
-    batch.__dict__.pop("foreground", None)
-    return batch.__dict__.pop("views", None)
-
-
 def prepare_cloud(batch: Any) -> torch.Tensor:
-    """Bring the cloud to the image's size and find the part, once for all callbacks.
+    """Bring the cloud to the image's size and find the part, once for callback and model.
 
     anomalib's own depth data sets resize the image but never the cloud (read in anomalib 2.7.0).
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from anomalib.data import DepthBatch, ImageBatch
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, prepare_cloud, take_views
+from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resize_organised
 from tests.conftest import OnDevice, depth_batch
 
@@ -13,13 +13,6 @@ from tests.conftest import OnDevice, depth_batch
 def step(epoch: int = 0, rank: int = 0, processes: int = 1) -> SimpleNamespace:
     """All that the callbacks ask of a trainer."""
     return SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=processes)
-
-
-def model(known: int = 0) -> SimpleNamespace:
-    """All that the callbacks ask of a model, which knows so many samples of a batch already."""
-    return SimpleNamespace(
-        views=(5, 9), renderer=MultiViewRenderer((5, 9), 48), rows_to_read=lambda _: slice(known, None)
-    )
 
 
 def synthesised(seed: int | None = 0, epoch: int = 0, geometry: float = 0.0) -> DepthBatch:
@@ -104,41 +97,18 @@ def test_without_a_seed_that_of_seed_everything_counts() -> None:
     assert not torch.equal(drawn[0], drawn[2])
 
 
-def test_views_are_the_renderers() -> None:
-    batch = depth_batch()
-    MultiViewRendering().on_test_batch_start(step(), model(), batch, 0)
-    expected = MultiViewRenderer((5, 9), 48)(batch.image, batch.depth_map, foreground_mask(batch.depth_map))
-    views = take_views(batch)
-    assert views is not None
-    assert all(torch.equal(a, b) for a, b in zip(views, expected, strict=True))
-
-
-def test_models_without_views_get_none() -> None:
-    batch = depth_batch()
-    MultiViewRendering().on_test_batch_start(step(), SimpleNamespace(views=()), batch, 0)
-    assert take_views(batch) is None
-
-
-def test_views_are_taken_once_and_leave_nothing_behind() -> None:
-    batch = depth_batch()
-    MultiViewRendering().on_test_batch_start(step(), model(), batch, 0)
-    assert take_views(batch) is not None
-    assert take_views(batch) is None
-    assert not {"views", "foreground"} & set(vars(batch))
-
-
 def test_a_cloud_without_a_part_is_refused_by_name() -> None:
     batch = depth_batch()
     batch.depth_map[1] = 0
     batch.depth_path = ["a.tiff", "b.tiff"]
     with pytest.raises(ValueError, match=r"b\.tiff: no measured point"):
-        AnomalySynthesis().on_train_batch_start(step(), model(), batch, 0)
+        AnomalySynthesis().on_train_batch_start(step(), None, batch, 0)
 
 
 def test_only_the_first_sight_of_a_file_looks_at_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU runs on while the next step is prepared."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)  # there may be no GPU to pin it for
-    synthesis, rendering = AnomalySynthesis(geometry=0.5, seed=0), MultiViewRendering()
+    synthesis = AnomalySynthesis(geometry=0.5, seed=0)
 
     def batch(kind: type[torch.Tensor]) -> SimpleNamespace:
         drawn = depth_batch()
@@ -147,31 +117,15 @@ def test_only_the_first_sight_of_a_file_looks_at_numbers(monkeypatch: pytest.Mon
         return SimpleNamespace(image=image, depth_map=xyz, **paths)
 
     with pytest.raises(AssertionError, match="__bool__ looks"):
-        synthesis.on_train_batch_start(step(), model(), batch(OnDevice), 0)
-    synthesis.on_train_batch_start(step(), model(), batch(torch.Tensor), 0)
+        synthesis.on_train_batch_start(step(), None, batch(OnDevice), 0)
+    synthesis.on_train_batch_start(step(), None, batch(torch.Tensor), 0)
     for index in range(1, 30):  # both kinds of anomalies, all kinds of textures
         known = batch(OnDevice)
-        synthesis.on_train_batch_start(step(), model(), known, index)
+        synthesis.on_train_batch_start(step(), None, known, index)
         assert isinstance(known.image, OnDevice)
         assert isinstance(known.gt_mask, OnDevice)
-    rendering.on_train_batch_start(step(), model(), known, 0)
-    assert isinstance(known.views.positions, OnDevice)
-
-
-def test_anomalies_show_in_the_views() -> None:
-    batch = synthesised()
-    MultiViewRendering().on_train_batch_start(step(), model(), batch, 0)
-    images = take_views(batch).images
-    assert images.shape == (4, 2, 3, 48, 48)
-    assert all((images[i] != images[i + 2]).any() for i in range(2))
-
-
-def test_what_the_model_knows_is_not_rendered() -> None:
-    every, rest = synthesised(), synthesised()
-    for batch, known in ((every, 0), (rest, 2)):
-        MultiViewRendering().on_train_batch_start(step(), model(known), batch, 0)
-    for whole, half in zip(take_views(every), take_views(rest), strict=True):
-        assert torch.equal(whole[2:], half)
+    views = MultiViewRenderer((5, 9), 48)(known.image, known.depth_map, prepare_cloud(known))
+    assert isinstance(views.positions, OnDevice)
 
 
 def test_clouds_of_another_size_than_the_image_are_resized() -> None:
@@ -195,6 +149,5 @@ def test_the_part_is_found_again_after_a_resize() -> None:
 def test_without_xyz_the_error_says_what_to_do(channels: int) -> None:
     image = torch.rand(2, 3, 48, 48)
     batch = DepthBatch(image=image, depth_map=torch.rand(2, 1, 48, 48)) if channels else ImageBatch(image=image)
-    for callback in (AnomalySynthesis(), MultiViewRendering()):
-        with pytest.raises(ValueError, match=r"organised XYZ \(B, 3, H, W\).*intrinsics"):
-            callback.on_train_batch_start(step(), model(), batch, 0)
+    with pytest.raises(ValueError, match=r"organised XYZ \(B, 3, H, W\).*intrinsics"):
+        AnomalySynthesis().on_train_batch_start(step(), None, batch, 0)

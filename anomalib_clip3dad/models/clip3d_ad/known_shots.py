@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shots never change during a fit: what the frozen tower says about them is kept."""
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from anomalib.data import AnomalibDataModule
 from lightning.pytorch import LightningModule
-
-from anomalib_clip3dad.callbacks import take_views
 
 from .features import FeatureStore, FrozenFeatures, join
 
@@ -14,7 +14,7 @@ from .features import FeatureStore, FrozenFeatures, join
 class KnownShotsMixin(LightningModule):
     """Reads each shot once per fit. Put it before AnomalibModule among the bases."""
 
-    model: Any
+    read: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], FrozenFeatures]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,14 +39,19 @@ class KnownShotsMixin(LightningModule):
         steady = isinstance(data, AnomalibDataModule) and data.train_augmentations is None
         return batch.image_path[: len(batch.image) // 2] if steady and batch.image_path else []
 
-    def rows_to_read(self, batch: Any) -> slice:
-        """Which samples of a batch of pairs have to be rendered and read: all, or the faulty half alone."""
-        return slice(len(batch.image) // 2 if self._store.knows(self._shots(batch)) else 0, None)
+    def read_pairs(self, batch: Any, foreground: torch.Tensor) -> FrozenFeatures:
+        """Frozen features of a batch of pairs; those of the normal half are computed once per fit.
 
-    def read_pairs(self, batch: Any) -> FrozenFeatures:
-        """Frozen features of a batch of pairs; those of the flawless half are computed once per fit."""
-        shots, rows = self._shots(batch), self.rows_to_read(batch)
-        features = self.model.read(batch.image[rows], take_views(batch))
+        Args:
+            batch: pairs, the normal half first.
+            foreground: (2 B, H, W) bool, of its clouds.
+
+        Returns:
+            The features of all 2 B samples.
+        """
+        shots = self._shots(batch)
+        rows = slice(len(batch.image) // 2 if self._store.knows(shots) else 0, None)
+        features = self.read(batch.image.as_subclass(torch.Tensor)[rows], batch.depth_map[rows], foreground[rows])
         if rows.start:
             return join([self._store.get(shots), features])
         self._store.put(shots, features.rows(slice(len(shots))))

@@ -19,14 +19,19 @@ from lightning.pytorch import Callback
 from torch import nn
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering, take_views
+from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
 from anomalib_clip3dad.clip import VisionTower, cached_embeddings, load_clip, prompt_ensemble
 from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
     MultiViewRenderer,
+    check_paint,
+    crop_image,
+    crop_nearest,
+    find_part,
     foreground_mask,
+    paste_map,
     view_rotations,
 )
 from anomalib_clip3dad.metrics import paper_metrics
@@ -37,9 +42,11 @@ from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 from .features import FrozenFeatures
 from .known_shots import KnownShotsMixin
 from .loss import bidirectional_contrastive_loss, segmentation_loss
-from .torch_model import Adapted, Clip3dAdModel
+from .torch_model import FUSIONS, Adapted, Clip3dAdModel
 
 logger = logging.getLogger(__name__)
+
+_CROP_DETAIL = 2  # the picture that a part is cut out of is so many times what CLIP reads
 
 CallbackT = TypeVar("CallbackT", bound=Callback)
 
@@ -53,8 +60,8 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
 
     Args:
         clip_model: open_clip architecture with a plain vision transformer (section 4.1.3).
-        pretrained: tag of its weights ("small": those of ViT-Ti6-16-240 that come with this package), path of a local
-            weights file, or None for random weights, whose scores mean nothing.
+        pretrained: tag of its weights ("small": those of ViT-Ti-Lite0-16-240 that come with this package), path of a
+            local weights file, or None for random weights, whose scores mean nothing.
         class_name: what the part is called in the prompts; None takes the data module's category.
         prompts: a prompt set's name (`anomalib_clip3dad.clip.PROMPT_SETS`) or a list of templates (section 4.5).
         image_size: height and width of what CLIP reads, and of picture, cloud, mask, views and map with it; a multiple
@@ -62,9 +69,14 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         layers: blocks of the vision tower whose patch tokens are decoded, from 1 (L, Table 6); None takes those at
             half, three quarters and the whole depth, which are the paper's 6, 9, 12 of 12.
         views: numbers of the rendered views, from 1 to 27 (Table 7); an empty list for none (Table 5).
-        shaded_views: darken the views' colours as a head-light does, so that dents and bumps show; our choice, off: the
-            paper does not say how its views are lit.
+        view_paint: look of the views: "colour" gives them the picture's colours, unlit; "lit" darkens these as a
+            head-light does, so that dents and bumps show; "grey" shows the geometry alone. The paper does not say how
+            its views are lit; our choice for it is "colour".
         align_views: sample the views' tokens at P_2D; our choice, the paper computes P_2D and does not say for what.
+        crop_to_part: cut the part out of picture and cloud and enlarge it to what CLIP reads, so that small defects
+            show; the map comes back in the frame of the whole picture, of twice `image_size`. Beyond the paper.
+        fusion: "sum" adds the embeddings of picture and views (the paper); "late", beyond it, judges both apart: a
+            dent may show in the views alone, a stain in the picture alone.
         adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
         decoder_depth: transformer blocks of the decoder; our choice.
         loss_temperature: divides the similarities of the contrastive loss; the paper has none, which is 1.
@@ -82,8 +94,10 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         "image_size",
         "layers",
         "views",
-        "shaded_views",
+        "view_paint",
         "align_views",
+        "crop_to_part",
+        "fusion",
         "adapter_ratio",
         "decoder_depth",
     )
@@ -97,8 +111,10 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         image_size: int | None = None,
         layers: Sequence[int] | None = None,
         views: Sequence[int] = DEFAULT_VIEWS,
-        shaded_views: bool = False,
+        view_paint: str = "colour",
         align_views: bool = True,
+        crop_to_part: bool = False,
+        fusion: str = "sum",
         adapter_ratio: float = 0.2,
         decoder_depth: int = 2,
         loss_temperature: float = 1.0,
@@ -109,22 +125,30 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         visualizer: Visualizer | bool = True,
     ) -> None:
         prompt_ensemble(prompts)  # wrong names and numbers should not wait for seconds of loading
+        if fusion not in FUSIONS:
+            msg = f"fusion={fusion!r}: give one of {', '.join(FUSIONS)}"
+            raise InputError(msg)
         if views:
             view_rotations(views)
+            check_paint(view_paint)
         clip = load_clip(clip_model, pretrained, image_size)
         tower = VisionTower(clip.visual, layers and sorted(set(layers)), with_last=bool(views))
         if layers is None:  # what super().__init__() notes for the checkpoint
             layers = tower.layers[: len(tower.layers) - bool(views)]
-        self._image_size = (tower.image_size, tower.image_size)  # for the pre-processor that super().__init__() makes
+        side = tower.image_size * (_CROP_DETAIL if crop_to_part else 1)
+        self._image_size = (side, side)  # for the pre-processor that super().__init__() makes
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self.class_name = class_name
         self.prompts = prompts
         self.views = tuple(views)
+        self.crop_to_part = crop_to_part
         self.max_steps = max_steps
         self.loss_temperature = loss_temperature
-        self.model: Clip3dAdModel = Clip3dAdModel(tower, len(self.views), align_views, adapter_ratio, decoder_depth)
+        self.model: Clip3dAdModel = Clip3dAdModel(
+            tower, len(self.views), align_views, fusion, adapter_ratio, decoder_depth
+        )
         if self.views:
-            self.renderer = MultiViewRenderer(self.views, tower.image_size, shaded_views)
+            self.renderer = MultiViewRenderer(self.views, tower.image_size, view_paint)
         # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and set_class() lets it go.
         self._embed: Callable[..., torch.Tensor] | None = partial(
             cached_embeddings, clip, clip_model, open_clip.get_tokenizer(clip_model)
@@ -165,7 +189,7 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         return DepthVisualizer()
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Put synthesis and rendering around the pre-processor; those given to the trainer replace the model's own.
+        """Put the synthesis before the pre-processor; callbacks given to the trainer replace the model's own.
 
         The evaluator comes before the post-processor, which clips scores to [0, 1] and so ties the largest. Metrics
         that need the post-processor's labels (F1) keep anomalib's order.
@@ -175,12 +199,11 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         def one(kind: type[CallbackT]) -> CallbackT:
             return next((callback for callback in given if isinstance(callback, kind)), None) or kind()
 
-        rendering = [one(MultiViewRendering)] if self.views else []
         metrics: Iterable[Any] = self.evaluator.test_metrics if isinstance(self.evaluator, Evaluator) else []
         needs_labels = any({"pred_label", "pred_mask"} & set(metric.fields) for metric in metrics)
         behind = [self.post_processor, self.evaluator] if needs_labels else [self.evaluator, self.post_processor]
         files = [self.visualizer, one(ResultFiles)] if self.visualizer else []
-        order = [one(AnomalySynthesis), self.pre_processor, *rendering, *behind, *files]
+        order = [one(AnomalySynthesis), self.pre_processor, *behind, *files]
         return [callback for callback in order if isinstance(callback, Callback)]
 
     # ------------------------------------------------------------------ steps
@@ -244,7 +267,11 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
-        losses = self.losses(self.read_pairs(batch), batch.gt_mask)
+        foreground = self._take_foreground(batch)
+        mask = batch.gt_mask
+        if self.crop_to_part:
+            mask = crop_nearest(mask[:, None], find_part(foreground), self.model.map_size)[:, 0]
+        losses = self.losses(self.read_pairs(batch, foreground), mask)
         self.log_dict(losses, prog_bar=True, batch_size=len(batch.image) // 2)
         return losses["train_loss"]
 
@@ -260,10 +287,14 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         """
         adapted = self.model.compare(features)
         assert isinstance(adapted, Adapted)  # noqa: S101
-        normal, anomalous = adapted.image.chunk(2)
-        contrastive = bidirectional_contrastive_loss(
-            normal, anomalous, adapted.text[:1], adapted.text[1:], self.loss_temperature
-        )
+        normal_text, anomalous_text = adapted.text.chunk(2)
+        each = []
+        for images in adapted.images:
+            normal, anomalous = images.chunk(2)
+            each.append(
+                bidirectional_contrastive_loss(normal, anomalous, normal_text, anomalous_text, self.loss_temperature)
+            )
+        contrastive = torch.stack(each).mean()
         segmentation = segmentation_loss(adapted.anomaly_map, mask)
         return {
             "train_loss": segmentation + contrastive,
@@ -273,11 +304,50 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
 
     def validation_step(self, batch: Any, *_: Any) -> Any:
         """Score a batch."""
-        prediction = self.model(batch.image, take_views(batch))
+        foreground = self._take_foreground(batch)
+        prediction = self.judge(batch.image.as_subclass(torch.Tensor), batch.depth_map, foreground)
         return batch.update(pred_score=prediction.pred_score, anomaly_map=prediction.anomaly_map)
 
     test_step = validation_step  # type: ignore[assignment]
     predict_step = validation_step  # type: ignore[assignment]
+
+    def _take_foreground(self, batch: Any) -> torch.Tensor:
+        """The part in a batch; nothing is left in the batch, since predictions are kept."""
+        foreground = prepare_cloud(batch)
+        del batch.foreground
+        return foreground
+
+    def read(self, image: torch.Tensor, xyz: torch.Tensor, foreground: torch.Tensor) -> FrozenFeatures:
+        """What the frozen part says of pictures and their clouds: the part cut out if asked, its views rendered.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1], H and W those of the pre-processor.
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
+            foreground: (B, H, W) bool, the part.
+
+        Returns:
+            The features, for training and for `judge`.
+        """
+        if self.crop_to_part:
+            box, size = find_part(foreground), self.model.map_size
+            image, xyz = crop_image(image, box, size), crop_nearest(xyz, box, size)
+            foreground = crop_nearest(foreground[:, None].to(torch.uint8), box, size)[:, 0] > 0
+        views = self.renderer(image, xyz, foreground) if self.views else None
+        return self.model.read(image, views)
+
+    def judge(self, image: torch.Tensor, xyz: torch.Tensor, foreground: torch.Tensor) -> InferenceBatch:
+        """Score pictures and their clouds; arguments as of `read`.
+
+        Returns:
+            `pred_score` (B,) and `anomaly_map` (B, H, W) in [0, 1], raw, in the frame of the whole picture.
+        """
+        found = self.model.compare(self.read(image, xyz, foreground))
+        assert isinstance(found, InferenceBatch)  # noqa: S101
+        if not self.crop_to_part:
+            return found
+        assert found.anomaly_map is not None  # noqa: S101
+        size = (image.shape[-2], image.shape[-1])
+        return found._replace(anomaly_map=paste_map(found.anomaly_map, find_part(foreground), size))
 
     def forward(self, image: torch.Tensor, xyz: torch.Tensor) -> InferenceBatch:
         """Everything from a picture and its cloud to the answer, as an exported model does it.
@@ -297,8 +367,7 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
             msg += "or load a checkpoint"
             raise InputError(msg)
         image, xyz = self.at_model_size(image, xyz)
-        views = self.renderer(image, xyz, foreground_mask(xyz)) if self.views else None
-        prediction = self.model(image, views)
+        prediction = self.judge(image, xyz, foreground_mask(xyz))
         return self.post_processor(prediction) if self.post_processor else prediction
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

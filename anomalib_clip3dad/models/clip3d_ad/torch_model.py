@@ -15,14 +15,17 @@ from .adapters import Adapter
 from .decoder import CoarseToFineDecoder
 from .features import FrozenFeatures, read_samples
 from .fusion import GlobalFusion, LocalFusion
-from .scoring import anomaly_score, similarity_map
+from .scoring import anomaly_score, late_score, similarity_map
+
+FUSIONS = ("sum", "late")
+"""How views join the picture: their embeddings are added (the paper), or both are judged apart."""
 
 
 class Adapted(NamedTuple):
     """What training compares."""
 
-    image: torch.Tensor  # I, (B, C)
-    text: torch.Tensor  # T_c, (2, C): flawless, faulty
+    images: list[torch.Tensor]  # I, (B, C): one that all went into, or that of the picture and that of the views
+    text: torch.Tensor  # T_c, (2, C): normal, anomalous
     anomaly_map: torch.Tensor  # S_map, (B, S, S)
 
 
@@ -33,6 +36,7 @@ class Clip3dAdModel(nn.Module):
         tower: the frozen tower, made with `layers` = L and, when there are views, `with_last`.
         num_views: v, 0 for none (Table 5).
         align_views: sample the views' tokens at P_2D; otherwise token j is the same place of each view's own picture.
+        fusion: one of `FUSIONS`.
         adapter_ratio: share of the adapters' correction.
         decoder_depth: transformer blocks of the decoder.
     """
@@ -44,6 +48,7 @@ class Clip3dAdModel(nn.Module):
         tower: VisionTower,
         num_views: int = 5,
         align_views: bool = True,
+        fusion: str = "sum",
         adapter_ratio: float = 0.2,
         decoder_depth: int = 2,
     ) -> None:
@@ -51,16 +56,22 @@ class Clip3dAdModel(nn.Module):
         self.tower = tower
         self.num_views = num_views
         self.align_views = align_views
+        self.fusion = fusion
         num_layers = len(tower.layers) - bool(num_views)
         self.image_adapter = Adapter(tower.embed_dim, adapter_ratio)
         self.classification_text_adapter = Adapter(tower.embed_dim, adapter_ratio)
         self.segmentation_text_adapter = Adapter(tower.embed_dim, adapter_ratio)
-        self.decoder = CoarseToFineDecoder(tower.visual.ln_post, tower.visual.proj, num_layers, decoder_depth)
+        self.decoder = CoarseToFineDecoder(tower.final_norm, tower.projection, num_layers, decoder_depth)
         if num_views:
             self.global_fusion = GlobalFusion(num_views, tower.embed_dim)
-            self.local_fusion = LocalFusion(tower.visual.ln_post, tower.visual.proj)
+            self.local_fusion = LocalFusion(tower.final_norm, tower.projection)
         # T+ and T-. A buffer, so that checkpoints and exported graphs hold them and need no text tower.
         self.register_buffer("text", torch.zeros(2, tower.embed_dim))
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Rows and columns of images and maps."""
+        return (self.tower.image_size, self.tower.image_size)
 
     def forward(self, image: torch.Tensor, views: Views | None = None) -> Adapted | InferenceBatch:
         """Score images, or in training mode return what the losses need.
@@ -82,12 +93,15 @@ class Clip3dAdModel(nn.Module):
         given = 0 if views is None else views.images.shape[1]
         if given != self.num_views:
             msg = f"views: the model was made for {self.num_views} views of each sample, got {given}; render the same "
-            msg += "ones (the model's `views` and those of MultiViewRendering must agree)"
+            msg += "ones"
             raise InputError(msg)
         return read_samples(self.tower, image, views, self.align_views)
 
     def compare(self, features: FrozenFeatures) -> Adapted | InferenceBatch:
         """Run the trained part alone: adapted [CLS] I and decoded patches F, each plus what the views add (Eq. 5-10).
+
+        With `fusion` "late", beyond the paper, what the views add is compared with the texts apart, where they show the
+        part. The larger of the two maps counts at each place; `late_score` joins both [CLS] and both maps.
 
         Args:
             features: what `read` gave.
@@ -95,16 +109,24 @@ class Clip3dAdModel(nn.Module):
         Returns:
             As `forward`.
         """
-        embedding = self.image_adapter(features.cls)
-        patches = self.decoder(features.tokens.unbind(dim=1))
+        embeddings = [self.image_adapter(features.cls)]
+        patches: list[tuple[torch.Tensor, torch.Tensor | None]] = [(self.decoder(features.tokens.unbind(dim=1)), None)]
         if self.num_views:
-            embedding = embedding + self.global_fusion(features.view_cls)
-            patches = patches + self.local_fusion(features.view_tokens, features.seen)
-        side = self.tower.image_size
-        anomaly_map = similarity_map(
-            patches, self.segmentation_text_adapter(self.text), self.tower.grid_size, (side, side)
-        )
+            of_views = self.global_fusion(features.view_cls)
+            local = self.local_fusion(features.view_tokens, features.seen)
+            if self.fusion == "late":
+                embeddings.append(of_views)
+                patches.append((local, features.seen.any(dim=1)))
+            else:
+                embeddings, patches = [embeddings[0] + of_views], [(patches[0][0] + local, None)]
+        text = self.segmentation_text_adapter(self.text)
+        maps = [similarity_map(each, text, self.tower.grid_size, self.map_size, seen=seen) for each, seen in patches]
+        anomaly_map = torch.stack(maps).amax(dim=0)
         text = self.classification_text_adapter(self.text)
         if self.training:
-            return Adapted(embedding, text, anomaly_map)
-        return InferenceBatch(pred_score=anomaly_score(embedding, text, anomaly_map), anomaly_map=anomaly_map)
+            return Adapted(embeddings, text, anomaly_map)
+        if self.fusion == "late":
+            score = late_score(embeddings, text, maps)
+        else:
+            score = anomaly_score(embeddings[0], text, anomaly_map)
+        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)

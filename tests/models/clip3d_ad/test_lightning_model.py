@@ -17,13 +17,21 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import RandomHorizontalFlip
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering
+from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
 from anomalib_clip3dad.clip import load_clip
 from anomalib_clip3dad.data import KShotSampler
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
+from anomalib_clip3dad.geometry import (
+    MultiViewRenderer,
+    crop_image,
+    crop_nearest,
+    find_part,
+    foreground_mask,
+    paste_map,
+)
 from anomalib_clip3dad.models import Clip3dAd
 from anomalib_clip3dad.models.clip3d_ad.features import FeatureStore
+from anomalib_clip3dad.models.clip3d_ad.loss import bidirectional_contrastive_loss
 from tests.conftest import bumpy_part
 
 SIZE = (60, 80)
@@ -182,13 +190,13 @@ def test_metrics_see_raw_maps_unless_they_need_labels(tiny_clip: str, with_f1: b
     result = trainer.test(model, loader(anomalous=True), verbose=False)[0]
     assert ("image_F1Score" in result) == with_f1
     model.eval()
-    raw = torch.cat([model.validation_step(_rendered(model, b)).anomaly_map for b in loader(anomalous=True)])
+    raw = torch.cat([model.validation_step(_prepared(model, b)).anomaly_map for b in loader(anomalous=True)])
     assert torch.allclose(torch.cat(watch.seen), raw) == (not with_f1)
 
 
-def _rendered(model: Clip3dAd, batch: DepthBatch) -> DepthBatch:
+def _prepared(model: Clip3dAd, batch: DepthBatch) -> DepthBatch:
     model.pre_processor.on_test_batch_start(None, None, batch, 0)
-    MultiViewRendering().on_test_batch_start(None, model, batch, 0)
+    prepare_cloud(batch)
     return batch
 
 
@@ -198,24 +206,69 @@ def test_steps_and_forward_agree(tiny_clip: str) -> None:
     batch = next(iter(loader(batch_size=4)))
     with torch.no_grad():
         forward = model.eval()(batch.image, batch.depth_map)
-        step = model.validation_step(_rendered(model, batch))
+        step = model.validation_step(_prepared(model, batch))
     torch.testing.assert_close(forward.pred_score, step.pred_score)
     torch.testing.assert_close(forward.anomaly_map, step.anomaly_map.as_subclass(torch.Tensor))
 
 
-def test_callbacks_stand_around_the_pre_processor_and_can_be_replaced(tiny_clip: str) -> None:
-    own = AnomalySynthesis(opacity=(0.5, 0.6)), MultiViewRendering()
-    for given in ((), own, own[::-1]):
+def test_synthesis_stands_before_the_pre_processor_and_can_be_replaced(tiny_clip: str) -> None:
+    for given in ((), (AnomalySynthesis(opacity=(0.5, 0.6)),)):
         model, trainer = make(tiny_clip), engine(max_steps=1, callbacks=list(given))
         trainer.fit(model, loader(), loader())
         callbacks = trainer.trainer.callbacks
-        at = [
-            next(i for i, callback in enumerate(callbacks) if isinstance(callback, kind))
-            for kind in (AnomalySynthesis, type(model.pre_processor), MultiViewRendering)
-        ]
-        assert at == sorted(at)
-        assert sum(isinstance(callback, AnomalySynthesis | MultiViewRendering) for callback in callbacks) == 2
+        kinds = [type(callback) for callback in callbacks]
+        assert kinds.count(AnomalySynthesis) == 1
+        assert kinds.index(AnomalySynthesis) < kinds.index(type(model.pre_processor))
         assert all(callback in callbacks for callback in given)
+
+
+def test_judged_apart_both_embeddings_are_compared_with_the_texts(tiny_clip: str) -> None:
+    """L_con is the mean of the picture's and the views'."""
+    model = trained_at_random(make(tiny_clip, fusion="late")).train()
+    batch = next(iter(loader()))
+    AnomalySynthesis(seed=0).on_train_batch_start(
+        SimpleNamespace(current_epoch=0, global_rank=0, world_size=1), model, batch, 0
+    )
+    foreground = prepare_cloud(_prepared(model, batch))
+    features = model.read(batch.image, batch.depth_map, foreground)
+    picture, views = model.model.image_adapter(features.cls), model.model.global_fusion(features.view_cls)
+    text = model.model.classification_text_adapter(model.model.text)
+    apart = [bidirectional_contrastive_loss(*each.chunk(2), text[:1], text[1:]) for each in (picture, views)]
+    torch.testing.assert_close(model.losses(features, batch.gt_mask)["train_loss_con"], (apart[0] + apart[1]) / 2)
+
+
+def test_predictions_keep_nothing_of_the_way(tiny_clip: str) -> None:
+    model = make(tiny_clip, post_processor=False)
+    batch = model.eval().validation_step(_prepared(model, next(iter(loader()))))
+    assert "foreground" not in vars(batch)
+
+
+def test_the_part_is_judged_as_if_it_had_been_cut_out_before(tiny_clip: str) -> None:
+    cropping = trained_at_random(make(tiny_clip, crop_to_part=True, post_processor=False)).eval()
+    plain = trained_at_random(make(tiny_clip, post_processor=False)).eval()
+    image, xyz = (values[None] for values in bumpy_part(96, 96))  # twice what CLIP reads: nothing is resized before
+    foreground = foreground_mask(xyz)
+    box = find_part(foreground)
+    cut = crop_nearest(foreground[:, None].byte(), box, (48, 48))[:, 0] > 0
+    with torch.no_grad():
+        found = cropping(image, xyz)
+        expected = plain.judge(crop_image(image, box, (48, 48)), crop_nearest(xyz, box, (48, 48)), cut)
+    torch.testing.assert_close(found.pred_score, expected.pred_score)
+    torch.testing.assert_close(found.anomaly_map, paste_map(expected.anomaly_map, box, (96, 96)))
+    assert not torch.allclose(found.pred_score, plain(image, xyz).pred_score)
+
+
+def test_training_with_the_part_cut_out_sees_the_mask_in_its_frame(tiny_clip: str) -> None:
+    model = make(tiny_clip, crop_to_part=True, post_processor=False)
+    seen: list[torch.Tensor] = []
+    losses = model.losses
+    model.losses = lambda features, mask: (seen.append(mask), losses(features, mask))[1]  # type: ignore[method-assign]
+    engine(max_steps=1).fit(model, loader(), loader())
+    (mask,) = seen
+    assert mask.shape[-2:] == (48, 48)
+    half = len(mask) // 2
+    assert not mask[:half].any()
+    assert mask[half:].flatten(1).any(1).all()
 
 
 def test_equation_15_on_the_pairs_of_a_batch(tiny_clip: str) -> None:
@@ -225,7 +278,7 @@ def test_equation_15_on_the_pairs_of_a_batch(tiny_clip: str) -> None:
     trainer = SimpleNamespace(current_epoch=0, global_rank=0, world_size=1)
     model.trainer = SimpleNamespace(datamodule=None)  # type: ignore[assignment]
     AnomalySynthesis(seed=0).on_train_batch_start(trainer, model, batch, 0)
-    batch = _rendered(model, batch)
+    batch = _prepared(model, batch)
     views = MultiViewRenderer((5, 9), 48)(batch.image, batch.depth_map, foreground_mask(batch.depth_map))
     adapted = model.model(batch.image, views)
     text_normal, text_anomalous = adapted.text
@@ -235,8 +288,8 @@ def test_equation_15_on_the_pairs_of_a_batch(tiny_clip: str) -> None:
 
     contrastive = torch.zeros(())
     for plus, minus in ((0, 2), (1, 3)):  # sample 0 and its anomaly are 0 and 2 of the doubled batch
-        pp, pn = (similarity(adapted.image[plus], text) for text in (text_normal, text_anomalous))
-        np, nn = (similarity(adapted.image[minus], text) for text in (text_normal, text_anomalous))
+        pp, pn = (similarity(adapted.images[0][plus], text) for text in (text_normal, text_anomalous))
+        np, nn = (similarity(adapted.images[0][minus], text) for text in (text_normal, text_anomalous))
         i2t = -torch.log(pp / (pp + pn)) - torch.log(nn / (nn + np))
         t2i = -torch.log(pp / (pp + np)) - torch.log(nn / (nn + pn))
         contrastive += (i2t + t2i) / 2 / 2
@@ -275,7 +328,7 @@ def test_checkpoint_holds_no_frozen_weights(tiny_clip: str) -> None:
 
 
 def test_checkpoint_is_as_large_as_what_was_trained() -> None:
-    model, trainer = make("ViT-Ti-16-240", layers=[6, 12]), engine(max_steps=1)
+    model, trainer = make("ViT-S-16-alt", layers=[6, 12]), engine(max_steps=1)
     trainer.fit(model, loader(), loader())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     assert trained < Path(trainer.trainer.checkpoint_callback.best_model_path).stat().st_size < 1.1 * trained
@@ -330,7 +383,7 @@ def test_images_that_may_change_are_read_every_time(tiny_clip: str, data: FourSh
     counted: list[int] = []
     model.model.tower.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
     for _ in range(2):
-        model.read_pairs(_rendered(model, batch))
+        model.read_pairs(batch, prepare_cloud(_prepared(model, batch)))
     assert counted == [6, 6]
 
 
@@ -397,7 +450,6 @@ def test_checkpoint_of_other_weights_is_refused(tiny_clip: str, tmp_path: Path) 
 def test_without_views(tiny_clip: str) -> None:
     model, trainer = make(tiny_clip, views=[]), engine(max_steps=1)
     trainer.fit(model, loader(), loader())
-    assert not any(isinstance(callback, MultiViewRendering) for callback in trainer.trainer.callbacks)
     assert scores(model).shape == (4,)
 
 
@@ -439,7 +491,9 @@ def test_image_size_sets_picture_views_and_map(tiny_clip: str) -> None:
         {"image_size": 64},
         {"views": [14, 27]},
         {"align_views": False},
-        {"shaded_views": True},
+        {"view_paint": "grey"},
+        {"crop_to_part": True},
+        {"fusion": "late"},
         {"adapter_ratio": 0.9},
         {"views": []},
     ],
@@ -490,7 +544,7 @@ def test_wrong_arguments(tiny_clip: str, wrong: dict[str, Any], message: str) ->
 
 
 def test_towers_it_cannot_read() -> None:
-    with pytest.raises(InputError, match="a plain vision transformer is needed"):
+    with pytest.raises(InputError, match=r"a vision transformer with a \[CLS\] token"):
         make("RN50")
 
 

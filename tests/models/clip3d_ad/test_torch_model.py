@@ -14,10 +14,12 @@ from tests.conftest import OnDevice, depth_batch
 VIEWS = (5, 9, 27)
 
 
-def make(clip_name: str, views: int = 3, align_views: bool = True, trained: bool = True) -> Clip3dAdModel:
+def make(
+    clip_name: str, views: int = 3, align_views: bool = True, trained: bool = True, fusion: str = "sum"
+) -> Clip3dAdModel:
     """A model with layers 1 and 3; `trained` draws every parameter anew, so that no branch is silent."""
     clip = load_clip(clip_name, None)
-    model = Clip3dAdModel(VisionTower(clip.visual, [1, 3] + [3] * bool(views)), views, align_views)
+    model = Clip3dAdModel(VisionTower(clip.visual, [1, 3] + [3] * bool(views)), views, align_views, fusion)
     torch.manual_seed(1)
     model.text.copy_(functional.normalize(torch.randn(2, 24), dim=-1))
     if trained:
@@ -106,6 +108,35 @@ def test_untrained_adds_frozen_clip_of_the_views(tiny_clip: str) -> None:
 
 
 @torch.no_grad()
+def test_late_fusion_judges_picture_and_views_apart(tiny_clip: str) -> None:
+    """Eq. 9, 10 and 16-18 for both; where no view shows a patch, the picture's map."""
+    model, (image, views) = make(tiny_clip, fusion="late"), sample(3)
+    features = model.read(image, views)
+    segmentation, classification = (
+        functional.normalize(adapter(model.text), dim=-1)
+        for adapter in (model.segmentation_text_adapter, model.classification_text_adapter)
+    )
+
+    def share(embeddings: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return (functional.normalize(embeddings, dim=-1) @ text.T / 0.07).softmax(-1)[..., 1]
+
+    of_picture = share(model.decoder(features.tokens.unbind(1)), segmentation)
+    of_views = share(model.local_fusion(features.view_tokens, features.seen), segmentation) * features.seen.any(1)
+    maps = [
+        functional.interpolate(each.reshape(3, 1, 3, 3), (48, 48), mode="bilinear")[:, 0]
+        for each in (of_picture, of_views)
+    ]
+    embeddings = model.image_adapter(features.cls), model.global_fusion(features.view_cls)
+    normal = torch.ones(3)
+    for embedding, anomaly_map in zip(embeddings, maps, strict=True):
+        normal = normal * (1 - share(embedding, classification)) * (1 - anomaly_map.amax((1, 2)))
+    found = model(image, views)
+    torch.testing.assert_close(found.anomaly_map, torch.maximum(*maps))
+    torch.testing.assert_close(found.pred_score, 1 - normal ** (1 / 4))
+    assert not torch.allclose(found.pred_score, make(tiny_clip)(image, views).pred_score)
+
+
+@torch.no_grad()
 def test_the_views_count_when_trained(tiny_clip: str) -> None:
     model, (image, views) = make(tiny_clip), sample(2)
     other = views._replace(images=1 - views.images)
@@ -123,7 +154,7 @@ def test_aligned_and_unaligned_differ(tiny_clip: str) -> None:
 def test_gradient_reaches_all_that_is_trained_and_nothing_frozen(tiny_clip: str) -> None:
     model, (image, views) = make(tiny_clip).train(), sample(2)
     adapted = model(image, views)
-    (adapted.image.square().sum() + adapted.text.square().sum() + adapted.anomaly_map.square().sum()).backward()
+    (adapted.images[0].square().sum() + adapted.text.square().sum() + adapted.anomaly_map.square().sum()).backward()
     for name, parameter in model.named_parameters():
         if name.startswith("tower."):
             assert parameter.grad is None, name
@@ -140,7 +171,7 @@ def test_nothing_looks_at_numbers(tiny_clip: str) -> None:
     assert isinstance(prediction.anomaly_map, OnDevice)
     adapted = model.train()(image.as_subclass(OnDevice), views)
     mask = torch.rand(2, 48, 48).as_subclass(OnDevice) < 0.1
-    one, other = adapted.image.chunk(2)
+    one, other = adapted.images[0].chunk(2)
     loss = bidirectional_contrastive_loss(one, other, adapted.text[:1], adapted.text[1:])
     loss = loss + segmentation_loss(adapted.anomaly_map, mask)
     loss.backward()
