@@ -22,12 +22,13 @@ from anomalib.models.image.cfm import components as cfm_parts
 from anomalib.models.image.winclip.prompting import create_prompt_ensemble
 from anomalib.models.image.winclip.torch_model import TEMPERATURE, WinClipModel
 from anomalib.pre_processing import PreProcessor
-from torch import nn
+from einops import rearrange
+from torch import Tensor, nn
 from torchvision.transforms.v2 import Compose, InterpolationMode, Normalize, Resize
 
-from anomalib_clip3dad.clip import load_clip
+from anomalib_clip3dad.clip import VisionTower, load_clip
 from anomalib_clip3dad.errors import InputError, MissingFileError
-from anomalib_clip3dad.models.backbone import fill, given_weights, load_backbone
+from anomalib_clip3dad.models.backbone import fill, given_weights, load_backbone, normalisation
 
 
 class Patchcore(models.Patchcore):
@@ -36,7 +37,8 @@ class Patchcore(models.Patchcore):
     Args:
         backbone: timm's name of the network.
         layers: of it, whose features make the patches.
-        pre_trained: take timm's weights, which are downloaded; False for random ones, drawn with a fixed seed.
+        pre_trained: take ImageNet weights, which are downloaded, but for those of tf_efficientnet_lite0, which are
+            installed; False for random ones, drawn with a fixed seed.
         backbone_weights: path of a local weights file to take instead.
         image_size: height and width of what the backbone reads.
         coreset_sampling_ratio: share of the patches that is kept; 1 keeps all, as few-shot papers do.
@@ -56,13 +58,15 @@ class Patchcore(models.Patchcore):
         **kwargs: Any,
     ) -> None:
         extractor = load_backbone(backbone, layers, pre_trained, backbone_weights)
+        # anomalib's, with the backbone's mean and deviation in place of ImageNet's
+        transform = Compose([Resize((image_size, image_size), antialias=True), Normalize(*normalisation(extractor))])
         super().__init__(
             backbone,
             list(layers),
             pre_trained=False,
             coreset_sampling_ratio=coreset_sampling_ratio,
             num_neighbors=num_neighbors,
-            pre_processor=self.configure_pre_processor((image_size, image_size)),
+            pre_processor=PreProcessor(transform),
             **kwargs,
         )
         self.model.feature_extractor = extractor  # the constructor takes none, and makes one that is let go
@@ -102,7 +106,8 @@ class WinClip(models.WinClip):
         )
         # not the parent's, which would download its own CLIP
         AnomalibModule.__init__(self, pre_processor=PreProcessor(transform), **kwargs)
-        self.model: _WinClipModel = _WinClipModel(clip, open_clip.get_tokenizer(clip_model), tuple(scales))
+        kind = _TimmWinClipModel if hasattr(visual, "trunk") else _WinClipModel
+        self.model: _WinClipModel = kind(clip, open_clip.get_tokenizer(clip_model), tuple(scales))
         self.class_name = class_name
         self.k_shot = int(few_shot)  # how many there are turns out in setup(); 0 is zero-shot for anomalib
         self.few_shot_source = None
@@ -126,13 +131,15 @@ class WinClip(models.WinClip):
 class _WinClipModel(WinClipModel):
     """The parent's, around a CLIP that is there already and may read prompts of another length."""
 
+    masks: list[Tensor]
+
     def __init__(self, clip: Any, tokenizer: Any, scales: tuple[int, ...]) -> None:
         nn.Module.__init__(self)
         self.tokenizer = tokenizer
         self.clip = clip
         self.clip.visual.output_tokens = True
         self.temperature = TEMPERATURE
-        self.grid_size = clip.visual.grid_size
+        self.grid_size = VisionTower(clip.visual).grid_size
         self.scales = scales
         self.class_name = self.reference_images = None
         self.apply_transform = False
@@ -146,6 +153,35 @@ class _WinClipModel(WinClipModel):
     def _collect_text_embeddings(self, class_name: str) -> None:  # type: ignore[override]
         prompts = [self.tokenizer(prompts) for prompts in create_prompt_ensemble(class_name)]
         self._text_embeddings = torch.stack([self.clip.encode_text(tokens).mean(dim=0) for tokens in prompts])
+
+
+class _TimmWinClipModel(_WinClipModel):
+    """The same around a vision transformer of timm, as the small CLIP has one."""
+
+    def encode_image(self, batch: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """See the parent's."""
+        trunk = self.clip.visual.trunk
+        feature_map = trunk._pos_embed(trunk.patch_embed(batch))
+        tokens = self._transform(feature_map)
+        windows = [self._get_window_embeddings(feature_map, masks) for masks in self.masks]
+        return self._embed(tokens), windows, tokens[:, trunk.num_prefix_tokens :]
+
+    def _get_window_embeddings(self, feature_map: Tensor, masks: Tensor) -> Tensor:
+        """See the parent's."""
+        prefix = self.clip.visual.trunk.num_prefix_tokens
+        windows = torch.stack([feature_map[:, prefix + mask] for mask in masks.T])
+        always = feature_map[:, :prefix].expand(len(windows), -1, -1, -1)
+        tokens = rearrange(torch.cat((always, windows), dim=2), "w n t d -> (w n) t d")
+        return rearrange(self._embed(self._transform(tokens)), "(w n) c -> n w c", w=len(windows))
+
+    def _transform(self, tokens: Tensor) -> Tensor:
+        """Tokens (N, T, D) through all blocks and the norm behind them."""
+        trunk = self.clip.visual.trunk
+        return trunk.norm(trunk.blocks(trunk.norm_pre(tokens)))
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings (N, C) of images or windows whose transformed tokens are (N, T, D)."""
+        return self.clip.visual.head(self.clip.visual.trunk.forward_head(tokens))
 
 
 class CFM(models.CFM):

@@ -64,8 +64,8 @@ def registered() -> str:
 
 def small_weights() -> str:
     """The small CLIP of the package loads."""
-    parameters = sum(parameter.numel() for parameter in load_clip("ViT-Ti6-16-240", "small").parameters())
-    return f"ViT-Ti6-16-240, {parameters / 1e6:.1f} M parameters"
+    parameters = sum(parameter.numel() for parameter in load_clip("ViT-Ti-Lite0-16-240", "small").parameters())
+    return f"ViT-Ti-Lite0-16-240, {parameters / 1e6:.1f} M parameters"
 
 
 def real_weights() -> str:

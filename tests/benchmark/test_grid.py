@@ -10,6 +10,7 @@ import yaml
 
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
 from anomalib_clip3dad.benchmark.published import published
+from anomalib_clip3dad.benchmark.summary import label
 from anomalib_clip3dad.errors import InputError
 
 from .conftest import PATCHCORE
@@ -71,6 +72,14 @@ def test_random_weights_are_told() -> None:
     assert not model(pre_trained=False, backbone_weights="file")
     assert not model(pretrained="small")
     assert not model()
+
+
+def test_of_the_quick_grid_cfm_alone_has_random_weights() -> None:
+    settings = yaml.safe_load((CONFIGS / "quick.yaml").read_text())
+    settings.pop("name")
+    labels = {label(job) for job in make_jobs(**settings)}
+    assert {name for name in labels if "random" in name} == {"CFM (random weights)"}
+    assert {"PatchCore", "BTF, RGB and FPFH", "WinCLIP", "CLIP3D-AD"} < labels
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ module = importlib.import_module("anomalib_clip3dad.command.doctor")  # the pack
 def test_this_installation_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor() == []
     printed = capsys.readouterr().out
-    assert "ViT-Ti6-16-240, 8.1 M parameters" in printed
+    assert "ViT-Ti-Lite0-16-240, 8.1 M parameters" in printed
     assert "anomalib 2.7" in printed
 
 
@@ -34,5 +34,5 @@ def test_a_package_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_parts() -> None:
     assert registered() == "clip3d_ad"
-    assert small_weights().startswith("ViT-Ti6-16-240")
+    assert small_weights().startswith("ViT-Ti-Lite0-16-240")
     assert "not downloaded" in real_weights() or "open_clip" in real_weights()
