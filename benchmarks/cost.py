@@ -21,7 +21,7 @@ from anomalib.data import DepthBatch
 from rich.console import Console
 from rich.table import Table
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis, MultiViewRendering
+from anomalib_clip3dad.callbacks import AnomalySynthesis
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
 from anomalib_clip3dad.models import Clip3dAd
@@ -77,12 +77,12 @@ class Method:
             datamodule=Toy3D(),  # one whose shots never change
         )
         self.optimiser: Any = model.configure_optimizers()
-        self.synthesis, self.rendering = AnomalySynthesis(seed=0), MultiViewRendering()
+        self.synthesis = AnomalySynthesis(seed=0)
         self.sample: Any = plate(1)
         self.foreground = foreground_mask(self.sample.depth_map)
         self.pictures = torch.rand(6, 3, SIDE, SIDE)
         pair = self.pair(0)
-        self.mask, self.features = pair.gt_mask, model.model.read(pair.image, pair.views)
+        self.mask, self.features = pair.gt_mask, model.read(pair.image, pair.depth_map, pair.foreground)
 
     def tasks(self) -> dict[str, Callable[[], Any]]:
         """What is timed, by name."""
@@ -102,10 +102,9 @@ class Method:
         return lambda: renderer(self.sample.image, self.sample.depth_map, self.foreground)
 
     def pair(self, step: int) -> Any:
-        """A batch as the callbacks leave it."""
+        """A batch as the callback leaves it."""
         pair = plate(1)
-        for callback in (self.synthesis, self.rendering):
-            callback.on_train_batch_start(self.trainer, self.model, pair, step)  # type: ignore[arg-type]
+        self.synthesis.on_train_batch_start(self.trainer, self.model, pair, step)  # type: ignore[arg-type]
         return pair
 
     def descend(self, loss: torch.Tensor) -> None:

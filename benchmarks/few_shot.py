@@ -14,10 +14,10 @@ import torch
 from anomalib.engine import Engine
 from lightning.pytorch import Callback, seed_everything
 from torch import Tensor
-from zero_shot import Result, image_aurocs
+from zero_shot import Result, image_aurocs, parts_of
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis
-from anomalib_clip3dad.data import Toy3D
+from anomalib_clip3dad.data import MVTec3DXYZ
 from anomalib_clip3dad.models import Clip3dAd
 
 
@@ -35,13 +35,15 @@ class Variant(NamedTuple):
     colour: bool = True
 
 
+_OFFLINE = {"view_paint": "grey", "crop_to_part": True, "fusion": "late"}  # as configs/offline.yaml
 VARIANTS = {
-    "full": Variant({}),
-    "no_views": Variant({"views": ()}),
-    "shaded": Variant({"shaded_views": True}),
-    "geometry": Variant({}, geometry=0.5),
-    "shaded_geometry": Variant({"shaded_views": True}, geometry=0.5),
-    "no_colour": Variant({"shaded_views": True}, geometry=1.0, colour=False),
+    "offline": Variant(_OFFLINE, geometry=0.5),
+    "no_views": Variant(_OFFLINE | {"views": ()}, geometry=0.5),
+    "no_colour": Variant(_OFFLINE, geometry=1.0, colour=False),
+    "no_crop": Variant(_OFFLINE | {"crop_to_part": False}, geometry=0.5),
+    "lit": Variant(_OFFLINE | {"view_paint": "lit"}, geometry=0.5),
+    "sum": Variant(_OFFLINE | {"fusion": "sum"}, geometry=0.5),
+    "paper": Variant({}),  # views in the picture's colours, anomalies in the colours alone
 }
 SETTING = ("pretrained", "variant", "k_shot")
 RUN = (*SETTING, "category", "seed")  # what a run is known by; the rest are its metrics
@@ -104,7 +106,7 @@ def synthesis(variant: str) -> AnomalySynthesis:
     return kind(geometry=VARIANTS[variant].geometry)
 
 
-def run(pretrained: str, variant: str, data: Toy3D, arguments: Namespace) -> Result:
+def run(pretrained: str, variant: str, data: MVTec3DXYZ, arguments: Namespace) -> Result:
     """Train and test once, as `examples/demo.py` does.
 
     Args:
@@ -147,7 +149,7 @@ def runs(arguments: Namespace, toy: dict[str, Any]) -> Iterator[Result]:
     for names in product(*asked):
         pretrained, variant, k_shot, category, seed = names
         shots = {"k_shot": k_shot, "shot_seed": seed, "train_batch_size": 2, "val_split_mode": "none"}
-        data = Toy3D(category=category, **shots, **toy)
+        data = parts_of(category, **shots, **toy)
         yield dict(zip(RUN, names, strict=True)) | run(pretrained, variant, data, arguments)
 
 
@@ -203,7 +205,7 @@ def speed(pretrained: str, variant: str, arguments: Namespace, toy: dict[str, An
     Returns:
         `median_s` over the repetitions and `samples_per_s`, its inverse.
     """
-    data = Toy3D(category=arguments.categories[0], **toy)
+    data = parts_of(arguments.categories[0], **toy)
     data.setup()
     item: Any = data.test_data[0]
     model = make_model(pretrained, variant, arguments, class_name=data.category).eval()

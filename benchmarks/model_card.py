@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a CLIP is good for on Toy3D: by prompts alone, after a few shots, with which prompts, and how fast.
+"""What a CLIP is good for: by prompts alone, after a few shots, with which prompts, and how fast.
 
 python benchmarks/model_card.py --only zero_shot prompts --pretrained small random --out results/model_card.json
+python benchmarks/model_card.py --only zero_shot few_shot --root MVTEC_3D_AD --categories cable_gland --k_shot 4
 """
 
 import argparse
@@ -22,14 +23,13 @@ import open_clip
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
-from zero_shot import Result, encode, evaluate, mean_of, render
+from zero_shot import Result, evaluate, mean_of, parts_of, read
 
 from anomalib_clip3dad.clip import PROMPT_SETS, embed_prompts, load_clip, prompt_ensemble
 from anomalib_clip3dad.clip.weights import weights_hash
-from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.data.toy import CATEGORIES
 
-SCORES = ("picture", "views", "mean", "max")
+SCORES = ("model", "picture", "picture_cls", "views_cls")
 PIXEL = ("pixel_AUROC", "pixel_AUPRO")
 
 
@@ -40,17 +40,17 @@ def load(pretrained: str, arguments: argparse.Namespace) -> Any:
 
 def by_prompts(arguments: argparse.Namespace, prompt_sets: Sequence[str]) -> dict[str, dict[str, Result]]:
     """Results without training, by weights, prompt set and category ("mean" = their mean)."""
-    clips = {pretrained: load(pretrained, arguments) for pretrained in arguments.pretrained}
     tokenizer = open_clip.get_tokenizer(arguments.clip_model)
-    results: dict[str, dict[str, Result]] = {name: {prompts: {} for prompts in prompt_sets} for name in clips}
-    for category in tqdm(arguments.categories, desc="categories"):
-        size = next(iter(clips.values())).visual.image_size[0]
-        samples = render(Toy3D(category=category, **toy(arguments)), size, arguments.shaded_views)
-        for name, clip in clips.items():
-            encoded = encode(clip, samples.pictures)
-            for prompts in tqdm(prompt_sets, desc="prompt sets", leave=False):
-                text = embed_prompts(clip, tokenizer, *prompt_ensemble(prompts, category))
-                results[name][prompts][category] = evaluate(samples, encoded, text)
+    results: dict[str, dict[str, Result]] = {n: {p: {} for p in prompt_sets} for n in arguments.pretrained}
+    for name in arguments.pretrained:
+        clip = load(name, arguments)
+        model = few_shot.make_model(name, arguments.variants[0], arguments).eval()
+        for category in tqdm(arguments.categories, desc="categories"):
+            samples = read(model, parts_of(category, **toy(arguments)))
+            for prompts in prompt_sets:
+                written = prompt_ensemble(prompts, category.replace("_", " "))
+                model.model.text.copy_(embed_prompts(clip, tokenizer, *written))
+                results[name][prompts][category] = evaluate(samples, model)
     for of_sets in results.values():
         for of_categories in of_sets.values():
             of_categories["mean"] = mean_of(list(of_categories.values()))
@@ -120,16 +120,17 @@ def prompts_table(rows: dict[str, Result], title: str) -> Table:
     """Image AUROC of every way to combine the scores, and the pixel metrics."""
     table = Table("", *SCORES, *(metric.replace("_", " ") for metric in PIXEL), title=title)
     for name, row in rows.items():
-        values = [*(row[score]["image_AUROC"] for score in SCORES), *(row[metric] for metric in PIXEL)]
+        values = [*(row[score]["image_AUROC"] for score in SCORES), *(row["model"][metric] for metric in PIXEL)]
         table.add_row(name, *(f"{value:.3f}" for value in values))
     return table
 
 
 def kinds_table(mean: Result, title: str) -> Table:
     """AUROC of every kind of defect."""
-    table = Table("score", *mean["mean"], title=title)
+    kinds = [name for name in mean["model"] if name not in PIXEL]
+    table = Table("score", *kinds, title=title)
     for score in SCORES:
-        table.add_row(score, *(f"{value:.3f}" for value in mean[score].values()))
+        table.add_row(score, *(f"{mean[score][kind]:.3f}" for kind in kinds))
     return table
 
 
@@ -168,12 +169,11 @@ def parse(command: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    add("--clip_model", default="ViT-Ti6-16-240")
+    add("--clip_model", default="ViT-Ti-Lite0-16-240")
     add("--pretrained", nargs="+", default=["small"], help="tags or files; random: none")
     add("--layers", type=int, nargs="+", help="of the tower; default: the model's")
-    add("--categories", nargs="+", choices=CATEGORIES, default=list(CATEGORIES), metavar="CATEGORY")
-    add("--variants", nargs="+", choices=few_shot.VARIANTS, default=["full", "no_views"])
-    add("--shaded_views", action="store_true", help="by prompts alone, look at views under a head-light")
+    add("--categories", nargs="+", default=list(CATEGORIES), help="of Toy3D, or folders of --root (MVTec 3D-AD layout)")
+    add("--variants", nargs="+", choices=few_shot.VARIANTS, default=["offline"], help="by prompts alone: the first")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of shots and training; the parts are always the same")
     add("--k_shot", type=int, nargs="+", default=[1, 4])
     add("--max_steps", type=int, default=40)

@@ -29,7 +29,7 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 from zero_shot import Result, auroc, pixel_metrics
 
-from anomalib_clip3dad.callbacks import MultiViewRendering, take_views
+from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.data.toy import CATEGORIES
 from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures, join
@@ -58,8 +58,8 @@ class Curve(Callback):
         for loaded in trainer.datamodule.test_dataloader():
             batch = pl_module.transfer_batch_to_device(loaded, pl_module.device, 0)
             pl_module.pre_processor.on_test_batch_start(trainer, pl_module, batch, 0)
-            MultiViewRendering().on_test_batch_start(trainer, pl_module, batch, 0)
-            parts.append(pl_module.model.read(batch.image, take_views(batch)))
+            foreground = prepare_cloud(batch)
+            parts.append(pl_module.read(batch.image, batch.depth_map, foreground))
             self.labels.append(batch.gt_label.cpu())
             self.masks.append(batch.gt_mask.cpu())
         self.features: FrozenFeatures = join(parts)
@@ -168,10 +168,10 @@ def main() -> None:
     """Run all settings, keep and draw what is done after each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--clip_model", default="ViT-Ti6-16-240")
+    add("--clip_model", default="ViT-Ti-Lite0-16-240")
     add("--pretrained", default="small")
     add("--layers", type=int, nargs="+", help="of the tower; default: the model's")
-    add("--variant", choices=[name for name, variant in VARIANTS.items() if variant.colour], default="full")
+    add("--variant", choices=[name for name, variant in VARIANTS.items() if variant.colour], default="no_crop")
     add("--categories", nargs="+", choices=CATEGORIES, default=["gear", "knob", "waffle"], metavar="CATEGORY")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--k_shot", type=int, default=4)

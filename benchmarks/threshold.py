@@ -66,7 +66,7 @@ def run(category: str, seed: int, arguments: argparse.Namespace) -> Result:
     good = test.folder / "train" / "good"
     data = Folder3DXYZ(good, k_shot=arguments.k_shot, shot_seed=seed, class_name=category, test_split_mode="none")
     data.train_batch_size = 2
-    model = Clip3dAd("ViT-Ti6-16-240", arguments.pretrained, visualizer=False, evaluator=False)
+    model = Clip3dAd("ViT-Ti-Lite0-16-240", arguments.pretrained, visualizer=False, evaluator=False)
     raw = RawScores()
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"logger": False, "enable_model_summary": False, "enable_progress_bar": False}

@@ -1,110 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frozen CLIP tells good from faulty by prompts alone: nothing is trained."""
+"""What a frozen CLIP tells normal from anomalous by prompts alone: nothing is trained."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from anomalib.data import ImageBatch
-from einops import rearrange
+from anomalib.data import ImageBatch, InferenceBatch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode, Resize
-from torchvision.tv_tensors import Image, Mask
 from tqdm import tqdm
 
-from anomalib_clip3dad.clip import VisionTower
-from anomalib_clip3dad.data import Toy3D
-from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resize_organised
+from anomalib_clip3dad.data import MVTec3DXYZ, Toy3D
+from anomalib_clip3dad.data.toy import CATEGORIES
+from anomalib_clip3dad.geometry import find_part, foreground_mask, paste_map
 from anomalib_clip3dad.models import Clip3dAd
+from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures, join
 from anomalib_clip3dad.models.clip3d_ad.scoring import anomaly_score, similarity_map
 
 Result = dict[str, Any]  # JSON: metrics by name, some of them by picture, views, mean, max
 
 
 class Samples(NamedTuple):
-    """The test samples of a category: N pictures of the size S, each with its v views."""
+    """The test samples of a category as the frozen part of a model reads them, for any number of prompts."""
 
-    pictures: Tensor  # (N, 1 + v, 3, S, S) RGB in [0, 1]: the image, then its views
-    masks: Tensor  # (N, S, S) bool
+    features: FrozenFeatures  # of N samples: the picture and its views
+    foreground: Tensor  # (N, H, W) bool
+    masks: Tensor  # (N, H, W) bool
     kinds: list[str]  # N: "good", "geometry", ...
 
 
-class Encoded(NamedTuple):
-    """What the tower sees in them."""
-
-    cls: Tensor  # (N, 1 + v, C)
-    patches: Tensor  # (N, 1 + v, N_p, C): tokens of the last block through CLIP's last norm and projection
+def parts_of(category: str, root: str, num_good: int = 10, num_defects: int = 8, **kwargs: Any) -> MVTec3DXYZ:
+    """A category of Toy3D, made if it is not there, with so many test parts; or one in MVTec 3D-AD's layout."""
+    if category in CATEGORIES:
+        return Toy3D(root, category, num_good=num_good, num_defects=num_defects, **kwargs)
+    return MVTec3DXYZ(root, category, **kwargs)
 
 
 @torch.inference_mode()
-def render(data: Toy3D, size: int, shaded: bool = False) -> Samples:
-    """Read all test samples and render their five default views, as `Clip3dAd` does.
+def read(model: Clip3dAd, data: MVTec3DXYZ) -> Samples:
+    """Let the frozen part of a model read all test samples.
 
     Args:
+        model: in evaluation mode.
         data: a category.
-        size: S, rows and columns of the pictures, the tower's input size.
-        shaded: views under a head-light.
 
     Returns:
         The samples, on the CPU.
     """
     data.setup()
-    resize = Resize((size, size), interpolation=InterpolationMode.BICUBIC, antialias=True)
-    renderer = MultiViewRenderer(size=size, shaded=shaded)
-    pictures, masks = [], []
-    for item in tqdm(data.test_data, desc=f"rendering {data.category}", unit="sample", leave=False):
-        image, mask = resize(Image(item.image), Mask(item.gt_mask))
-        image, xyz = image.as_subclass(Tensor)[None], resize_organised(item.depth_map[None], (size, size))
-        views = renderer(image, xyz, foreground_mask(xyz))
-        pictures.append(torch.cat([image, views.images[0]]))
-        masks.append(mask.as_subclass(Tensor).squeeze() > 0)
-    return Samples(torch.stack(pictures), torch.stack(masks), list(data.test_data.samples.label))
+    features, foregrounds, masks = [], [], []
+    for item in tqdm(data.test_data, desc=f"reading {data.category}", unit="sample", leave=False):
+        image, xyz = model.at_model_size(item.image[None], item.depth_map[None])
+        foreground = foreground_mask(xyz)
+        features.append(model.read(image, xyz, foreground))
+        foregrounds.append(foreground)
+        mask = item.gt_mask.reshape(1, 1, *item.gt_mask.shape[-2:]).float()
+        masks.append(torch.nn.functional.interpolate(mask, image.shape[-2:])[:, 0] > 0)
+    return Samples(join(features), torch.cat(foregrounds), torch.cat(masks), list(data.test_data.samples.label))
 
 
 @torch.inference_mode()
-def encode(clip: Any, pictures: Tensor) -> Encoded:
-    """Read pictures once, for any number of prompts.
+def evaluate(samples: Samples, model: Clip3dAd) -> Result:
+    """Score every sample with the untrained model, by all of its evidence and by parts of it, and measure.
+
+    CLIP3D-AD, Eq. 9, 10 and 16-18.
 
     Args:
-        clip: an open_clip model with a plain vision transformer.
-        pictures: (N, 1 + v, 3, S, S) RGB in [0, 1].
+        samples: what the model read.
+        model: with the prompts to compare with.
 
     Returns:
-        [CLS] and patches, not normalised.
+        `model`: all that the model puts together; `picture`: the score of the picture alone; `picture_cls` and
+        `views_cls`: the [CLS] of the picture, and the mean of the views'. Each has the AUROCs of `image_aurocs`, the
+        first two `pixel_AUROC` and `pixel_AUPRO` of their maps as well.
     """
-    tower = VisionTower(clip.visual, [len(clip.visual.transformer.resblocks)])
-    features = tower(rearrange(pictures, "n v c h w -> (n v) c h w"))
-    patches = clip.visual.ln_post(features.tokens[0]) @ clip.visual.proj
-    count = len(pictures)
-    return Encoded(*(rearrange(side, "(n v) ... -> n v ...", n=count) for side in (features.cls, patches)))
+    features, size = samples.features, (samples.masks.shape[-2], samples.masks.shape[-1])
+    core = model.model
 
+    def metrics(score: Tensor, anomaly_map: Tensor | None = None) -> Result:
+        found: Result = image_aurocs(score, samples.kinds)
+        if anomaly_map is not None:
+            if model.crop_to_part:
+                anomaly_map = paste_map(anomaly_map, find_part(samples.foreground), size)
+            image = torch.zeros(len(score), 3, 1, 1)
+            found |= pixel_metrics(ImageBatch(image=image, anomaly_map=anomaly_map, gt_mask=samples.masks))
+        return found
 
-def evaluate(samples: Samples, encoded: Encoded, text: Tensor) -> Result:
-    """Score every picture with the formula of the method, without its trained parts, and measure.
-
-    CLIP3D-AD, Eq. 9, 10 and 16-18: share of [CLS] plus maximum of the similarity map.
-
-    Args:
-        samples: the truth.
-        encoded: what the tower sees in them.
-        text: (2, C): flawless, faulty.
-
-    Returns:
-        `picture`, `views`, `mean` and `max`: the AUROCs of `image_aurocs` for the score of the picture alone, the mean
-        of the views alone, mean and maximum over all 1 + v; `pixel_AUROC` and `pixel_AUPRO` of the picture's map.
-    """
-    size = samples.masks.shape[-2:]
-    grid = (int(encoded.patches.shape[2] ** 0.5),) * 2
-    scores, maps = [], []
-    for cls, patches in zip(encoded.cls, encoded.patches, strict=True):
-        sample_maps = similarity_map(patches, text, grid, size)
-        scores.append(anomaly_score(cls, text, sample_maps))
-        maps.append(sample_maps[0])
-    every = torch.stack(scores)
-    combined = {"picture": every[:, 0], "views": every[:, 1:].mean(1), "mean": every.mean(1), "max": every.amax(1)}
-    result: Result = {name: image_aurocs(score, samples.kinds) for name, score in combined.items()}
-    batch = ImageBatch(image=samples.pictures[:, 0], anomaly_map=torch.stack(maps), gt_mask=samples.masks)
-    return result | pixel_metrics(batch)
+    everything = core.compare(features)
+    assert isinstance(everything, InferenceBatch) and everything.pred_score is not None  # noqa: PT018, S101
+    patches = core.decoder(features.tokens.unbind(dim=1))
+    own_map = similarity_map(patches, core.text, core.tower.grid_size, core.map_size)
+    nothing = torch.zeros(len(patches), 1, 1)
+    return {
+        "model": metrics(everything.pred_score, everything.anomaly_map),
+        "picture": metrics(anomaly_score(features.cls, core.text, own_map), own_map),
+        "picture_cls": metrics(anomaly_score(features.cls, core.text, nothing)),
+        "views_cls": metrics(
+            torch.stack([anomaly_score(view, core.text, nothing) for view in features.view_cls.unbind(1)]).mean(0)
+        ),
+    }
 
 
 def pixel_metrics(batch: ImageBatch) -> dict[str, float]:

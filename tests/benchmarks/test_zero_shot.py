@@ -2,14 +2,11 @@
 from itertools import product
 from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 from few_shot import summary
-from zero_shot import auroc, encode, evaluate, image_aurocs, mean_of, render
+from zero_shot import auroc, evaluate, image_aurocs, mean_of, parts_of, read
 
-from anomalib_clip3dad.clip import embed_prompts, load_clip, prompt_ensemble
-from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.models import Clip3dAd
 
 
@@ -38,26 +35,30 @@ def test_image_aurocs_compare_each_kind_with_the_good() -> None:
     }
 
 
-def test_zero_shot_is_the_untrained_model_without_views(tiny_clip: str, tmp_path: Path) -> None:
-    clip = load_clip(tiny_clip, None)
-    text = embed_prompts(clip, open_clip.get_tokenizer(tiny_clip), *prompt_ensemble("cpe", "gear"))
-    data = Toy3D(tmp_path, "gear", size=(64, 80), num_train=1, num_validation=1, num_good=2, num_defects=1)
-    samples = render(data, 48)
-    assert samples.pictures.shape == (6, 6, 3, 48, 48)
-    assert samples.masks.shape == (6, 48, 48)
+def test_by_prompts_alone_is_the_untrained_model(tiny_clip: str, tmp_path: Path) -> None:
+    data = parts_of("gear", str(tmp_path), 2, 1, size=(64, 80), num_train=1, num_validation=1)
+    model = Clip3dAd(
+        tiny_clip, None, "gear", layers=[3], adapter_ratio=0.0, fusion="late", crop_to_part=True, post_processor=False
+    ).eval()
+    samples = read(model, data)
+    assert samples.masks.shape == (6, 96, 96)
     assert samples.masks.flatten(1).any(1).tolist() == [kind != "good" for kind in samples.kinds]
-
-    encoded = encode(clip, samples.pictures)
-    result = evaluate(samples, encoded, text)
+    result = evaluate(samples, model)
     kinds = {"image_AUROC", "colour", "combined", "geometry", "missing"}
-    assert all(result[score].keys() == kinds for score in ("picture", "views", "mean", "max"))
-    assert {"pixel_AUROC", "pixel_AUPRO"} < result.keys()
+    assert all(kinds <= result[score].keys() for score in ("model", "picture", "picture_cls", "views_cls"))
+    assert {"pixel_AUROC", "pixel_AUPRO"} < result["model"].keys()
 
-    # before any training, adapters, decoder and fusion change nothing
-    model = Clip3dAd(tiny_clip, None, "gear", layers=[3], views=[], adapter_ratio=0.0, post_processor=False).eval()
     with torch.inference_mode():
-        scores = model.model(samples.pictures[:, 0]).pred_score
-    assert result["picture"] == pytest.approx(image_aurocs(scores, samples.kinds))
+        scores = [model(item.image[None], item.depth_map[None]).pred_score for item in data.test_data]
+    found = {name: result["model"][name] for name in kinds}
+    assert found == pytest.approx(image_aurocs(torch.cat(scores), samples.kinds))
+
+    # before any training, adapters and decoder change nothing
+    alone = Clip3dAd(tiny_clip, None, "gear", layers=[3], views=[], adapter_ratio=0.0, post_processor=False).eval()
+    cropped = read(model, data).features
+    with torch.inference_mode():
+        of_picture = alone.model.compare(cropped._replace(view_cls=cropped.view_cls[:, :0])).pred_score
+    assert {name: result["picture"][name] for name in kinds} == pytest.approx(image_aurocs(of_picture, samples.kinds))
 
 
 def test_mean_of() -> None:

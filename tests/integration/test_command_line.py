@@ -16,7 +16,7 @@ METRICS = ("image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO")
 
 def anomalib(command: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run anomalib's command with the config of the paper, made small and quick."""
-    small = ["--model.clip_model", "ViT-Ti-16-240", "--model.pretrained", "null", "--trainer.accelerator", "cpu"]
+    small = ["--model.clip_model", "ViT-S-16-alt", "--model.pretrained", "null", "--trainer.accelerator", "cpu"]
     config = ["--config", str(PROJECT / "configs" / "clip3dad.yaml")]
     return subprocess.run(  # noqa: S603
         [ANOMALIB, command, *config, *small, *arguments], cwd=folder, capture_output=True, text=True, check=False

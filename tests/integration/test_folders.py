@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[2]
 
 def anomalib(command: str, folder: Path, *arguments: str) -> str:
     """Run anomalib's command with the config for one's own parts and the small CLIP."""
-    small = ["--model.clip_model", "ViT-Ti6-16-240", "--model.pretrained", "small", "--trainer.accelerator", "cpu"]
+    small = ["--model.clip_model", "ViT-Ti-Lite0-16-240", "--model.pretrained", "small", "--trainer.accelerator", "cpu"]
     config = ["--config", str(PROJECT / "configs" / "my_parts.yaml"), "--data.normal_dir", "good"]
     ended = subprocess.run(  # noqa: S603
         [Path(sys.executable).parent / "anomalib", command, *config, *small, *arguments],

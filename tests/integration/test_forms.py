@@ -29,7 +29,7 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model() -> Clip3dAd:
-    return Clip3dAd("ViT-Ti6-16-240", "small", "knob", post_processor=False, visualizer=False)
+    return Clip3dAd("ViT-Ti-Lite0-16-240", "small", "knob", post_processor=False, visualizer=False)
 
 
 def write_depth(folder: Path, xyz: np.ndarray) -> None:
