@@ -53,7 +53,8 @@ def resize_organised(xyz: Tensor, size: tuple[int, int]) -> Tensor:
 
     The paper does not give it: our choice. Bilinear resizing invents points between an object's edge and the
     background, so each output pixel is one input pixel. Sampling is that of `torchvision.transforms.v2.Resize` on a
-    mask, so that cloud and ground truth stay aligned.
+    mask, so that cloud and ground truth stay aligned, but exact: 500 rows to 480 differ by one row in six places, where
+    float32 rounds below a whole number there.
 
     Args:
         xyz: `(B, 3, H, W)`, metres, camera frame, (0, 0, 0) or non-finite = not measured.
@@ -78,6 +79,7 @@ def resize_organised(xyz: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _nearest(found: int, wanted: int, like: Tensor) -> Tensor:
-    """Which of `found` rows each of `wanted` ones is: `torch.nn.functional.interpolate`'s, float32 as there."""
-    step = torch.arange(wanted, dtype=torch.float32, device=like.device) * (found / wanted)
-    return step.floor().clamp(max=found - 1).long()
+    """Which of `found` rows each of `wanted` ones is: floor(i found / wanted)."""
+    step = torch.arange(wanted, dtype=torch.float32, device=like.device)
+    # half a unit more than a whole numerator: the quotient never lies at a rim, whatever rounds it
+    return ((step * found + 0.5) / wanted).floor().clamp(max=found - 1).long()

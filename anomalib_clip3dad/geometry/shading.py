@@ -9,6 +9,8 @@ from torch.nn import functional as F  # noqa: N812
 from .camera import Camera
 
 _WINDOW = 5  # pixels of the box that positions are averaged over: a scanner's noise would be all that one sees
+_ROUNDING = 1e-5  # of the cloud's extent; float32 keeps 1e-7 of it
+_PARALLEL = 1e-3  # sine of the angle between two directions that span no surface
 
 
 def surface_normals(xyz: Tensor, foreground: Tensor) -> Tensor:
@@ -40,8 +42,11 @@ def surface_normals(xyz: Tensor, foreground: Tensor) -> Tensor:
     right = _central_difference(smooth, foreground, axis=3)
     down = _central_difference(smooth, foreground, axis=2)
     across = torch.linalg.cross(down, right, dim=1)  # in a frame of x right, y down, z forward: towards the sensor
-    length = across.norm(dim=1, keepdim=True)
-    return torch.where(length > 0, across / length.clamp(min=1e-20), 0.0)
+    wide, high, length = (vectors.norm(dim=1, keepdim=True) for vectors in (right, down, across))
+    extent = (known - middle).where(inside, 0.0).abs().amax((1, 2, 3), keepdim=True)
+    # pixels that see the same few neighbours differ by rounding errors, which point anywhere
+    sure = (torch.minimum(wide, high) > _ROUNDING * extent) & (length > _PARALLEL * wide * high)
+    return torch.where(sure, across / length.clamp(min=1e-20), 0.0)
 
 
 def _central_difference(values: Tensor, foreground: Tensor, axis: int) -> Tensor:

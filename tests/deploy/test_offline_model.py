@@ -31,7 +31,7 @@ def test_scores_and_maps_agree_with_pytorch(kind: str, tmp_path: Path) -> None:
     file = engine.export(model, kind, tmp_path)
     assert file is not None
     inferencer = RGBXYZInferencer(file)
-    for size in ((360, 480), (500, 400)):  # of a scan coarser than the views, normals are rounding errors
+    for size in ((360, 480), (500, 400)):
         image, xyz = batch(size, 3)
         with torch.no_grad():
             expected = model(image, xyz)

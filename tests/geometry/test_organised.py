@@ -37,6 +37,13 @@ def test_resize_samples_as_a_mask_is_resized(source, target):
     assert torch.equal(resize_organised(xyz, target), expected.as_subclass(torch.Tensor))
 
 
+def test_resize_picks_rows_exactly():
+    """Where float32 rounds to the wrong side of a whole number, runtimes would differ from each other."""
+    xyz = torch.arange(1, 501.0)[None, None, :, None].repeat(1, 3, 1, 1)
+    rows = resize_organised(xyz, (480, 1))[0, 0, :, 0].long() - 1
+    assert rows.tolist() == [i * 500 // 480 for i in range(480)]
+
+
 def test_resize_blanks_the_whole_point_when_a_part_is_missing():
     xyz = torch.ones(1, 3, 4, 4)
     xyz[0, 0, 0, 0] = math.nan
