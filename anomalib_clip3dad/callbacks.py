@@ -115,3 +115,11 @@ def prepare_cloud(batch: Any) -> torch.Tensor:
         foreground = foreground_mask(batch.depth_map)
         batch.foreground = foreground
     return foreground
+
+
+def __getattr__(name: str) -> Any:
+    if name == "MultiViewRendering":
+        msg = f"{name} is gone, the models render their views themselves; take it out of the config's trainer.callbacks"
+        raise AttributeError(msg)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -18,7 +18,8 @@ from matplotlib import pyplot as plt
 def points(report: dict[str, Any]) -> dict[str, list[float]]:
     """Columns over the weights files PAIRS.pt of a report, in the order of their pairs.
 
-    >>> mean = {"picture": {"image_AUROC": 0.6}, "mean": {"image_AUROC": 0.7}, "pixel_AUROC": 0.9, "pixel_AUPRO": 0.5}
+    >>> model = {"image_AUROC": 0.7, "pixel_AUROC": 0.9, "pixel_AUPRO": 0.5}
+    >>> mean = {"picture": {"image_AUROC": 0.6}, "model": model}
     >>> points({"zero_shot": {"run/pairs_00000200.pt": {"mean": mean}}})["pairs"]
     [200.0]
     """
@@ -27,9 +28,9 @@ def points(report: dict[str, Any]) -> dict[str, list[float]]:
     return {
         "pairs": [pairs for pairs, _ in rows],
         "image AUROC, picture": [mean["picture"]["image_AUROC"] for _, mean in rows],
-        "image AUROC, picture and views": [mean["mean"]["image_AUROC"] for _, mean in rows],
-        "pixel AUROC": [mean["pixel_AUROC"] for _, mean in rows],
-        "pixel AUPRO": [mean["pixel_AUPRO"] for _, mean in rows],
+        "image AUROC, picture and views": [mean["model"]["image_AUROC"] for _, mean in rows],
+        "pixel AUROC": [mean["model"]["pixel_AUROC"] for _, mean in rows],
+        "pixel AUPRO": [mean["model"]["pixel_AUPRO"] for _, mean in rows],
     }
 
 

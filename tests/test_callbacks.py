@@ -5,6 +5,7 @@ import pytest
 import torch
 from anomalib.data import DepthBatch, ImageBatch
 
+from anomalib_clip3dad import callbacks
 from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resize_organised
 from tests.conftest import OnDevice, depth_batch
@@ -151,3 +152,8 @@ def test_without_xyz_the_error_says_what_to_do(channels: int) -> None:
     batch = DepthBatch(image=image, depth_map=torch.rand(2, 1, 48, 48)) if channels else ImageBatch(image=image)
     with pytest.raises(ValueError, match=r"organised XYZ \(B, 3, H, W\).*intrinsics"):
         AnomalySynthesis().on_train_batch_start(step(), None, batch, 0)
+
+
+def test_a_config_with_the_former_callback_is_told_what_to_do() -> None:
+    with pytest.raises(AttributeError, match=r"take it out of the config's trainer\.callbacks"):
+        _ = callbacks.MultiViewRendering
