@@ -11,7 +11,7 @@ module = importlib.import_module("anomalib_clip3dad.command.doctor")  # the pack
 def test_this_installation_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor() == []
     printed = capsys.readouterr().out
-    assert "ViT-Ti-Lite0-16-240, 8.1 M parameters" in printed
+    assert "ViT-Ti-Lite0-16-240, 6.6 M parameters" in printed
     assert "anomalib 2.7" in printed
 
 
