@@ -28,7 +28,7 @@ from small_clip.feed import Plan, Seen, Twins, feed
 from small_clip.fields import Dice
 from small_clip.materials import COLOURS, MATERIALS
 from small_clip.objective import Losses, embed, losses, state_logits
-from small_clip.pairs import make_pairs
+from small_clip.pairs import VIEW_SHARE, make_pairs
 from small_clip.shapes import SHAPES
 from small_clip.start import order_positions, standardise
 from torch import Tensor, nn
@@ -223,7 +223,7 @@ class Training:
         share = torch.nn.functional.avg_pool2d(pairs.masks[:, None].float(), 16).flatten(1)
         point = {"pairs": float(self.seen)}
         point |= {name: value.item() for name, value in found._asdict().items()}
-        views = torch.arange(len(share)) < len(share) // 2
+        views = torch.arange(len(share)) < round(VIEW_SHARE * len(share))
         for name, rows in (("", views | True), ("views_", views), ("photos_", ~views)):
             sure = rows & pairs.sure.cpu()
             covered = share[rows] > 0.25
