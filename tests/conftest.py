@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,22 @@ TINY = {
 }
 
 
+@contextmanager
+def known_to_open_clip(folder: Path, name: str, config: dict[str, Any]) -> Iterator[str]:
+    """Let open_clip know an architecture by name for as long as the tests need it."""
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(config))
+    open_clip.add_model_config(file)
+    yield name
+    factory._MODEL_CONFIG_PATHS.remove(file)
+    factory._rescan_model_configs()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A CLIP of 48 px, 3 x 3 patches and 3 blocks, D = 64, C = 24, known to open_clip by name."""
-    file = tmp_path_factory.mktemp("clip") / "ViT-test-tiny.json"
-    file.write_text(json.dumps(TINY))
-    open_clip.add_model_config(file)
-    yield "ViT-test-tiny"
-    factory._MODEL_CONFIG_PATHS.remove(file)
-    factory._rescan_model_configs()
+    with known_to_open_clip(tmp_path_factory.mktemp("clip"), "ViT-test-tiny", TINY) as name:
+        yield name
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A CLIP on the frozen stem that is as small as the tests' images."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-import open_clip
 import pytest
 import timm
-from open_clip import factory
 from timm.models.vision_transformer import VisionTransformer
 
 from anomalib_clip3dad.clip.stem import vit_tiny_lite0_patch16_240
+from tests.conftest import known_to_open_clip
 
 STEM = {
     "embed_dim": 24,
@@ -34,9 +32,5 @@ def vit_test_lite0_patch16_48(pretrained: bool = False, **kwargs: Any) -> Vision
 def stem_clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A CLIP of 48 px, 3 x 3 tokens and 2 blocks, D = 32, C = 24, behind the stem, known to open_clip by name."""
     timm.models.register_model(vit_test_lite0_patch16_48)
-    file = tmp_path_factory.mktemp("clip") / "ViT-test-stem.json"
-    file.write_text(json.dumps(STEM))
-    open_clip.add_model_config(file)
-    yield "ViT-test-stem"
-    factory._MODEL_CONFIG_PATHS.remove(file)
-    factory._rescan_model_configs()
+    with known_to_open_clip(tmp_path_factory.mktemp("clip"), "ViT-test-stem", STEM) as name:
+        yield name
