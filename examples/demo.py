@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]
         train_batch_size=2,
     )
     # what configs/offline.yaml says
-    model = Clip3dAd("ViT-Ti-Lite0-16-240", "small", view_paint="grey", crop_to_part=True, fusion="late")
+    model = Clip3dAd(
+        "ViT-Ti-Lite0-16-240", "small", view_paint="grey", crop_to_part=True, fusion="late", balanced_loss=True
+    )
     answers = Answers()
     engine = Engine(
         default_root_dir=RESULTS,

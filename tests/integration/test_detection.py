@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float
 
     def test(pretrained: str | None, max_steps: int) -> dict[str, float]:
         seed_everything(0, verbose=False)
-        offline: dict[str, Any] = {"view_paint": "grey", "crop_to_part": True, "fusion": "late"}
+        offline: dict[str, Any] = {"view_paint": "grey", "crop_to_part": True, "fusion": "late", "balanced_loss": True}
         model = Clip3dAd("ViT-Ti-Lite0-16-240", pretrained, post_processor=False, visualizer=False, **offline)
         alarm = Alarm()
         engine = Engine(

@@ -16,10 +16,11 @@ from small_clip.reliefs import draw_reliefs
 from small_clip.shapes import SHAPES
 from small_clip.turning import draw_scan, draw_turn, turn
 
-VIEW_SHARE = 0.4
+VIEW_SHARE = 0.5
 _TWICE = 0.15  # share of parts with two defects
 _INDUSTRIAL = 0.4  # share of the parts that are of one of the first materials: plastic, rubber, metal
 _BLURRED = 0.3  # share of the photographs out of focus
+_DEEPEST = 3.0  # views show parts up to so many times as high as photographs, which see little of it from above
 _VISIBLE = 0.02  # mean difference over the mask below which nobody could see the defect
 
 
@@ -67,8 +68,10 @@ def make_pairs(
     views, photos = view.nonzero()[:, 0], (~view).nonzero()[:, 0]
     conditions = draw_conditions(dice, noise[photos].roll(3, 0), gloss[photos])
     pictures = [photograph(_rows(twin, photos), conditions, scale[photos]) for twin in (part, faulty)]
-    scan, turns = draw_scan(dice, part.height[views], noise[views], scale[views]), draw_turn(dice, len(views))
-    turned = [turn(_rows(twin, views), mask[views], scan, turns, scale[views]) for twin in (part, faulty)]
+    deep = spread(dice.log_uniform(len(views), low=1.0, high=_DEEPEST))
+    solid = [twin._replace(height=twin.height * deep) for twin in (_rows(part, views), _rows(faulty, views))]
+    scan, turns = draw_scan(dice, solid[0].height, noise[views], scale[views]), draw_turn(dice, len(views))
+    turned = [turn(twin, mask[views], scan, turns, scale[views]) for twin in solid]
     images = torch.cat([torch.stack([image for image, _ in turned]), _develop(dice, torch.stack(pictures))], dim=1)
     # a missing piece is marked where the flawless twin has it
     masks = torch.cat([turned[0][1] | turned[1][1], mask[photos]])

@@ -14,6 +14,8 @@ _FAR = 1 << 40
 _GREY = 0.7  # of a surface that faces the light, as the package's own views
 _NOISY, _NOISE = 0.7, 0.006  # share of the scans with noise, and its largest standard deviation in part radii
 _SPECKLED, _SPECKLES = 0.5, 0.04  # share of the scans that lack single points, and how many at most
+_RAGGED, _FLYING = 0.7, 0.4  # share of the scans with flying points, and how many at steep edges at most
+_EDGE, _STEEP = 5, 4.0  # pixels around a point, and the step within them from which on they are a steep edge
 _WINDOWS = (3, 5, 7)  # pixels that normals are smoothed over, more where the scan is enlarged
 _DEPTH_STEPS = 64  # of a pixel: depths are compared as whole numbers, exactly
 
@@ -34,11 +36,15 @@ class Scan(NamedTuple):
     Attributes:
         noise: (n, S, S) in part radii, added to the height.
         hole: (n, S, S) bool, not measured.
+        flying: (n, S, S) bool, points that a steep edge near them sends astray, between its top and its foot.
+        level: (n, S, S) in [0, 1], how far up.
         window: (n,) index into the windows that normals are smoothed over.
     """
 
     noise: Tensor
     hole: Tensor
+    flying: Tensor
+    level: Tensor
     window: Tensor
 
 
@@ -50,7 +56,7 @@ def draw_turn(dice: Dice, count: int) -> Tensor:
 
 
 def draw_scan(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Scan:
-    """Draw what a scanner adds and leaves out: behind steep walls, more or less, and single points.
+    """Draw what a scanner adds and leaves out: behind steep walls, more or less, at their edges, and single points.
 
     Args:
         dice: source.
@@ -67,9 +73,14 @@ def draw_scan(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Scan:
     behind_walls = step.abs() + noise[:, 0] > spread(dice.uniform(count, low=4, high=25))
     lacking = dice.uniform(count, high=_SPECKLES) * dice.chance(_SPECKLED, count)
     deviation = dice.uniform(count, high=_NOISE) * dice.chance(_NOISY, count)
+    astray = dice.uniform(count, high=_FLYING) * dice.chance(_RAGGED, count)
+    small = -(-size // 2)  # flying points come in clumps of two by two
+    clumps = dice.uniform(2, count, small, small).repeat_interleave(2, 2).repeat_interleave(2, 3)[..., :size, :size]
     return Scan(
         noise=dice.normal(count, size, size) * spread(deviation),
         hole=behind_walls | (dice.uniform(count, size, size) < spread(lacking)),
+        flying=clumps[0] < spread(astray),
+        level=clumps[1],
         window=dice.below(len(_WINDOWS), count),
     )
 
@@ -106,7 +117,8 @@ def turn(part: Part, marks: Tensor, scan: Scan, turns: Tensor, scale: Tensor) ->
     Returns:
         (n, 3, S, S) RGB in [0, 1], white where nothing is, and the marks as the view shows them, (n, S, S) bool.
     """
-    height, hole = (part.height + scan.noise).where(part.height > 0.02, part.height), part.hole | scan.hole
+    height = _at_edges((part.height + scan.noise).where(part.height > 0.02, part.height), scan, scale)
+    hole = part.hole | scan.hole
     count, size = height.shape[0], height.shape[-1]
     line = torch.arange(size, device=height.device, dtype=height.dtype) - (size - 1) / 2
     up = height * spread(scale)
@@ -129,6 +141,14 @@ def turn(part: Part, marks: Tensor, scan: Scan, turns: Tensor, scale: Tensor) ->
     marked = torch.cat([marks.reshape(count, -1), marks.new_zeros(count, 1)], dim=1)
     view = shown.gather(1, point).view(count, 1, size, size).expand(-1, 3, -1, -1)
     return view, marked.gather(1, point).view(count, size, size)
+
+
+def _at_edges(height: Tensor, scan: Scan, scale: Tensor) -> Tensor:
+    """(n, S, S), with the flying points of steep edges, some of them beside the part."""
+    top = functional.max_pool2d(height, _EDGE, 1, _EDGE // 2)
+    foot = -functional.max_pool2d(-height, _EDGE, 1, _EDGE // 2)
+    steep = (top - foot) * spread(scale) > _STEEP
+    return torch.where(steep & scan.flying, foot + (top - foot) * scan.level, height)
 
 
 def _grow(buffer: Tensor, price: int) -> Tensor:

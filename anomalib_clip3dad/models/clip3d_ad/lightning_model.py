@@ -80,6 +80,8 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
         decoder_depth: transformer blocks of the decoder; our choice.
         loss_temperature: divides the similarities of the contrastive loss; the paper has none, which is 1.
+        balanced_loss: let anomalous and normal pixels weigh alike in the segmentation loss; the paper averages it over
+            all pixels, nearly all of which are normal.
         max_steps: optimiser steps where the trainer is given no limit (`max_steps`, `max_epochs`, `max_time`; Lightning
             does not tell its default of 1000 epochs from a limit of 1000 epochs); our choice.
         pre_processor: see `AnomalibModule`; the default only resizes, CLIP's mean and deviation are in the model.
@@ -118,6 +120,7 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         adapter_ratio: float = 0.2,
         decoder_depth: int = 2,
         loss_temperature: float = 1.0,
+        balanced_loss: bool = False,
         max_steps: int = 200,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
@@ -144,6 +147,7 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         self.crop_to_part = crop_to_part
         self.max_steps = max_steps
         self.loss_temperature = loss_temperature
+        self.balanced_loss = balanced_loss
         self.model: Clip3dAdModel = Clip3dAdModel(
             tower, len(self.views), align_views, fusion, adapter_ratio, decoder_depth
         )
@@ -295,7 +299,7 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
                 bidirectional_contrastive_loss(normal, anomalous, normal_text, anomalous_text, self.loss_temperature)
             )
         contrastive = torch.stack(each).mean()
-        segmentation = segmentation_loss(adapted.anomaly_map, mask)
+        segmentation = segmentation_loss(adapted.anomaly_map, mask, self.balanced_loss)
         return {
             "train_loss": segmentation + contrastive,
             "train_loss_seg": segmentation,

@@ -54,6 +54,23 @@ def test_equation_14() -> None:
     assert segmentation_loss(anomaly_map, mask).item() == pytest.approx(total / 24, abs=1e-6)
 
 
+def test_balanced_loss_is_the_mean_of_both_kinds_of_pixels() -> None:
+    anomaly_map, mask = torch.rand(2, 3, 4) * 0.9 + 0.05, torch.zeros(2, 3, 4, dtype=torch.bool)
+    mask[0, 1, 2] = mask[1, 0, 0] = True
+    each: dict[bool, list[float]] = {True: [], False: []}
+    for p, m in zip(anomaly_map.flatten().tolist(), mask.flatten().tolist(), strict=True):
+        each[m].append(-math.log(p) if m else -math.log(1 - p))
+    expected = (sum(each[True]) / 2 + sum(each[False]) / 22) / 2
+    assert segmentation_loss(anomaly_map, mask, balanced=True).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_balanced_loss_of_normal_images_is_finite() -> None:
+    anomaly_map = torch.full((1, 4, 4), 0.25, requires_grad=True)
+    loss = segmentation_loss(anomaly_map, torch.zeros(1, 4, 4), balanced=True)
+    assert loss.item() == pytest.approx(-math.log(0.75) / 2)
+    assert torch.autograd.grad(loss, anomaly_map)[0].isfinite().all()
+
+
 def test_segmentation_loss_under_autocast() -> None:
     anomaly_map, mask = torch.rand(1, 4, 4), torch.rand(1, 4, 4) > 0.5
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -26,7 +26,7 @@ def part() -> tuple[Part, torch.Tensor]:
 def clean(window: int = 0) -> Scan:
     """A scan that adds and leaves out nothing."""
     nothing = torch.zeros(1, SIZE, SIZE)
-    return Scan(nothing, nothing > 0, torch.tensor([window]))
+    return Scan(nothing, nothing > 0, nothing > 0, nothing, torch.tensor([window]))
 
 
 def shade(height: torch.Tensor, row: int, column: int, side: int, sight: tuple[float, float, float]) -> float:
@@ -124,6 +124,35 @@ def test_noise_is_added_to_the_part_alone() -> None:
     assert not torch.equal(noisy, turn(bump, marks, clean(), FLAT, SCALE)[0])
 
 
+def test_flying_points_lie_between_top_and_foot_of_steep_edges() -> None:
+    """As the same turn of a part that has those heights; a step of at most 4 pixels sends nothing astray."""
+    bump, marks = part()
+    flying, level = torch.rand(1, SIZE, SIZE) < 0.3, torch.rand(1, SIZE, SIZE)
+    astray = bump.height.clone()
+    for row in range(SIZE):
+        for column in range(SIZE):
+            near = bump.height[0, max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+            low, high = near.min(), near.max()
+            if flying[0, row, column] and (high - low) * 8 > 4:
+                astray[0, row, column] = low + (high - low) * level[0, row, column]
+    scan = clean()._replace(flying=flying, level=level)
+    view = turn(bump, marks, scan, FLAT, SCALE)[0]
+    torch.testing.assert_close(view, turn(bump._replace(height=astray), marks, clean(), FLAT, SCALE)[0])
+    assert ((astray > 0.02) & (bump.height <= 0.02)).any()  # some beside the part
+    assert not torch.equal(view, turn(bump, marks, clean(), FLAT, SCALE)[0])
+    low = bump._replace(height=bump.height / 3)
+    assert torch.equal(turn(low, marks, scan, FLAT, SCALE)[0], turn(low, marks, clean(), FLAT, SCALE)[0])
+
+
+def test_scans_have_more_or_fewer_flying_points() -> None:
+    count = 400
+    scan = draw_scan(Dice(0), torch.zeros(count, 24, 24), torch.zeros(count, 4, 24, 24), torch.full((count,), 10.0))
+    share = scan.flying.float().mean((1, 2))
+    assert (share == 0).float().mean() == pytest.approx(0.3, abs=0.08)
+    assert 0.3 < share.max() < 0.5
+    assert torch.equal(scan.flying[:, ::2, ::2], scan.flying[:, 1::2, 1::2])  # clumps
+
+
 def test_head_light_is_the_cosine_of_the_turned_slope() -> None:
     """On a plane that rises by `slope` pixels per column, turned about the rows: only the sum of both tilts counts."""
     size, scale, slope = 32, 10.0, 0.5
@@ -139,7 +168,7 @@ def test_head_light_is_the_cosine_of_the_turned_slope() -> None:
 def test_twins_are_scanned_alike() -> None:
     """Away from the defect, noise and gaps of both are the same, to the bit where nothing is turned."""
     bump, marks = part()
-    scan = Scan(0.01 * torch.randn(1, SIZE, SIZE), torch.rand(1, SIZE, SIZE) < 0.1, torch.tensor([1]))
+    scan = clean(1)._replace(noise=0.01 * torch.randn(1, SIZE, SIZE), hole=torch.rand(1, SIZE, SIZE) < 0.1)
     dented = bump._replace(height=bump.height - 0.1 * marks)
     one, other = (turn(twin, marks, scan, FLAT, SCALE)[0] for twin in (bump, dented))
     # as far as normals look: two pixels for the mean, one for the slope, one for the size of the points
