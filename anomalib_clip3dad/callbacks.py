@@ -73,7 +73,6 @@ class AnomalySynthesis(Callback):
         for paths in ("image_path", "depth_path", "mask_path"):
             if getattr(batch, paths) is not None:
                 setattr(batch, paths, getattr(batch, paths) * 2)
-        batch.foreground = torch.cat([foreground, foreground_mask(xyz) if self.geometry else foreground])
 
     def _check(self, files: list[str] | None, foreground: torch.Tensor) -> None:
         """Refuse clouds without a point; each file is looked at once, since a look makes a GPU wait."""
@@ -88,7 +87,7 @@ class AnomalySynthesis(Callback):
 
 
 def prepare_cloud(batch: Any) -> torch.Tensor:
-    """Bring the cloud to the image's size and find the part, once for callback and model.
+    """Bring the cloud to the image's size and find the part.
 
     anomalib's own depth data sets resize the image but never the cloud (read in anomalib 2.7.0).
 
@@ -108,13 +107,8 @@ def prepare_cloud(batch: Any) -> torch.Tensor:
         msg += "a data module that reads it (MVTec3DXYZ, MVTec3D, Folder3D, ADAM3D), and for one-channel depth compute "
         msg += "XYZ with the camera's intrinsics first"
         raise InputError(msg)
-    size = tuple(batch.image.shape[-2:])
-    foreground = getattr(batch, "foreground", None)
-    if foreground is None or tuple(foreground.shape[-2:]) != size:
-        batch.depth_map = resize_organised(xyz, size)
-        foreground = foreground_mask(batch.depth_map)
-        batch.foreground = foreground
-    return foreground
+    batch.depth_map = resize_organised(xyz, tuple(batch.image.shape[-2:]))
+    return foreground_mask(batch.depth_map)
 
 
 def __getattr__(name: str) -> Any:

@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 from anomalib_clip3dad.clip import VisionTower
 from anomalib_clip3dad.data import MVTec3DXYZ, read_sample
-from anomalib_clip3dad.deploy.runtimes import OnnxRuntime, OpenVino, Runtime, Torch
 from anomalib_clip3dad.geometry import resize_organised
+from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime, Torch
 
 Sample = tuple[torch.Tensor, torch.Tensor, bool]  # picture (3, H, W), cloud (3, H, W), whether it is faulty
 

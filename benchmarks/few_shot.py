@@ -35,7 +35,12 @@ class Variant(NamedTuple):
     colour: bool = True
 
 
-_OFFLINE = {"view_paint": "grey", "crop_to_part": True, "fusion": "late", "balanced_loss": True}  # as configs/offline.yaml
+_OFFLINE = {
+    "view_paint": "grey",
+    "crop_to_part": True,
+    "fusion": "late",
+    "balanced_loss": True,
+}  # as configs/offline.yaml
 VARIANTS = {
     "offline": Variant(_OFFLINE, geometry=0.5),
     "no_views": Variant(_OFFLINE | {"views": ()}, geometry=0.5),

@@ -49,8 +49,7 @@ def read(model: Clip3dAd, data: MVTec3DXYZ) -> Samples:
     data.setup()
     features, foregrounds, masks = [], [], []
     for item in tqdm(data.test_data, desc=f"reading {data.category}", unit="sample", leave=False):
-        image, xyz = model.at_model_size(item.image[None], item.depth_map[None])
-        foreground = foreground_mask(xyz)
+        image, xyz, foreground = model.prepare(item.image[None], item.depth_map[None])
         features.append(model.read(image, xyz, foreground))
         foregrounds.append(foreground)
         mask = item.gt_mask.reshape(1, 1, *item.gt_mask.shape[-2:]).float()

@@ -41,6 +41,14 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def deployed(tiny_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What `tests.deployed` makes, once for all tests."""
+    from tests.deployed import deploy  # noqa: PLC0415  # it needs what stands here
+
+    return deploy(tiny_clip, tmp_path_factory.mktemp("deployed"))
+
+
 @pytest.fixture(autouse=True)
 def _seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each test draws the same numbers and writes its results where nobody minds."""

@@ -139,13 +139,6 @@ def test_clouds_of_another_size_than_the_image_are_resized() -> None:
     assert torch.equal(batch.depth_map, resize_organised(xyz, (48, 48)))
 
 
-def test_the_part_is_found_again_after_a_resize() -> None:
-    batch = depth_batch()
-    assert prepare_cloud(batch) is prepare_cloud(batch)
-    batch.image = torch.rand(2, 3, 24, 24)
-    assert prepare_cloud(batch).shape == (2, 24, 24)
-
-
 @pytest.mark.parametrize("channels", [0, 1])
 def test_without_xyz_the_error_says_what_to_do(channels: int) -> None:
     image = torch.rand(2, 3, 48, 48)

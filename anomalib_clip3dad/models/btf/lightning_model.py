@@ -7,26 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from anomalib import LearningType
 from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule, MemoryBankMixin
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch import Callback
-from torchvision.transforms.v2 import InterpolationMode, Resize
+from torch import Tensor
 
 from anomalib_clip3dad.callbacks import prepare_cloud
-from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.geometry import foreground_mask
-from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
 from anomalib_clip3dad.models.backbone import load_backbone
-from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
-from anomalib_clip3dad.models.clip3d_ad import Clip3dAd
-from anomalib_clip3dad.models.prediction import PredictionMixin
-from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
+from anomalib_clip3dad.models.base import RGBXYZModel
 
 from .torch_model import BtfModel
 
@@ -35,7 +27,7 @@ logger = logging.getLogger(__name__)
 MODES = ("fpfh", "rgb", "rgb+fpfh")
 
 
-class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin, AnomalibModule):  # type: ignore[misc]
+class Btf(RGBXYZModel, MemoryBankMixin, AnomalibModule):  # type: ignore[misc]
     """Back to the Feature: PatchCore on Fast Point Feature Histograms, on RGB, or on both.
 
     Horwitz & Hoshen, "Back to the Feature: Classical 3D Features are (Almost) All You Need for 3D Anomaly Detection",
@@ -55,11 +47,11 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         seed: of the coreset; None takes the one that was given to `seed_everything`, or torch's.
         pre_processor: see `AnomalibModule`; the default only resizes, mean and deviation are in the model.
         post_processor: see `AnomalibModule`.
-        evaluator: see `AnomalibModule`; the default has the metrics of `Clip3dAd`, on raw scores; any other one sees
-            what the post-processor leaves.
+        evaluator: see `AnomalibModule`; the default has the metrics of `Clip3dAd`; all see raw scores.
         visualizer: see `AnomalibModule`; the default is that of `Clip3dAd`.
     """
 
+    learns_by = "bank"
     must_agree = ("mode", "image_size", "backbone", "layers")
 
     def __init__(
@@ -94,52 +86,13 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         self.model: BtfModel = BtfModel(extractor, mode != "rgb", num_neighbors)
         self._taken: set[str] = set()  # pictures that are in the bank
 
-    # ------------------------------------------------------------------ what anomalib asks
-    @property
-    def learning_type(self) -> LearningType:
-        """One-class: flawless samples alone."""
-        return LearningType.ONE_CLASS
-
-    @property
-    def trainer_arguments(self) -> dict[str, Any]:
-        """One pass over the samples, on one device, as anomalib's PatchCore."""
-        return {"gradient_clip_val": 0, "max_epochs": 1, "num_sanity_val_steps": 0, "devices": 1}
-
-    def configure_pre_processor(self, image_size: tuple[int, int] | None = None) -> PreProcessor:  # type: ignore[override]
-        """Resize, bicubic as BTF.
-
-        Raises:
-            ValueError: If another size than the model's is asked.
-        """
-        if image_size not in {None, self._image_size}:
-            msg = f"image_size={image_size}: this model reads {self._image_size}; give the model its image_size"
-            raise InputError(msg)
-        return PreProcessor(Resize(self._image_size, interpolation=InterpolationMode.BICUBIC, antialias=True))
-
     @staticmethod
-    def configure_evaluator() -> Evaluator:
-        """The four metrics of `Clip3dAd`, on raw scores."""
-        return UnboundedScoreEvaluator(test_metrics=paper_metrics())
-
-    @classmethod
-    def configure_visualizer(cls) -> DepthVisualizer:
-        """Pictures with the depth beside the image."""
-        return Clip3dAd.configure_visualizer()
-
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """The model's own evaluator before the post-processor, which clips scores; any other one behind it."""
-        raw = isinstance(self.evaluator, UnboundedScoreEvaluator)
-        behind = [self.evaluator, self.post_processor] if raw else [self.post_processor, self.evaluator]
-        given = [callback for callback in self.trainer.callbacks if isinstance(callback, ResultFiles)]  # type: ignore[attr-defined]
-        files = [self.visualizer, *(given or [ResultFiles()])] if self.visualizer else []
-        return [callback for callback in (self.pre_processor, *behind, *files) if isinstance(callback, Callback)]
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """Resize, bicubic; None for BTF's 224 x 224."""
+        return RGBXYZModel.configure_pre_processor(image_size or (224, 224))
 
     def configure_optimizers(self) -> None:
         """Nothing is learned by descent."""
-
-    has_threshold = Clip3dAd.has_threshold
-    on_train_end = Clip3dAd.on_train_end
-    on_predict_start = Clip3dAd.on_predict_start
 
     # ------------------------------------------------------------------ steps
     def on_fit_start(self) -> None:
@@ -147,7 +100,7 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         super().on_fit_start()
         self._taken = set()
 
-    def training_step(self, batch: Any, *_: Any) -> torch.Tensor:
+    def training_step(self, batch: Any, *_: Any) -> Tensor:
         """Remember the samples of a batch, each picture once: few-shot loaders repeat them to fill batches or steps."""
         loss = torch.zeros((), device=self.device, requires_grad=True)  # Lightning wants one
         rows = self._not_taken(batch.image_path, len(batch.image))
@@ -172,32 +125,9 @@ class Btf(PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, MemoryBankMixin,
         seed = torch.initial_seed() % 2**32 if self.seed is None else self.seed  # numpy's have 32 bits
         self.model.memory.choose_coreset(self.coreset_sampling_ratio, seed)
 
-    def validation_step(self, batch: Any, *_: Any) -> Any:
-        """Score a batch."""
-        foreground = prepare_cloud(batch)
-        del batch.foreground  # predictions are kept
-        prediction = self.model(batch.image, batch.depth_map, foreground)
-        return batch.update(pred_score=prediction.pred_score, anomaly_map=prediction.anomaly_map)
-
-    test_step = validation_step  # type: ignore[assignment]
-    predict_step = validation_step  # type: ignore[assignment]
-
-    def forward(self, image: torch.Tensor, xyz: torch.Tensor) -> InferenceBatch:
-        """Everything from a picture and its cloud to the answer.
-
-        Args:
-            image: (B, 3, H, W) RGB in [0, 1].
-            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
-
-        Returns:
-            Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold).
-
-        Raises:
-            ValueError: If the memory bank is empty.
-        """
-        image, xyz = self.at_model_size(image, xyz)
-        prediction = self.model(image, xyz, foreground_mask(xyz))
-        return self.post_processor(prediction) if self.post_processor else prediction
+    def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
+        """Score by the distance to the bank; raises ValueError if that is empty."""
+        return self.model(image, xyz, foreground)
 
     # ------------------------------------------------------------------ files
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

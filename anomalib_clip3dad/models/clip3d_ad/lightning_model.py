@@ -2,13 +2,12 @@
 """CLIP3D-AD as an anomalib model: wiring between data, callbacks, losses, optimiser, metrics and checkpoints."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import open_clip
 import torch
-from anomalib import LearningType
 from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
@@ -17,11 +16,9 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback
 from torch import nn
-from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
 from anomalib_clip3dad.clip import VisionTower, cached_embeddings, load_clip, prompt_ensemble
-from anomalib_clip3dad.deploy import RGBXYZExportMixin
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
@@ -30,14 +27,10 @@ from anomalib_clip3dad.geometry import (
     crop_image,
     crop_nearest,
     find_part,
-    foreground_mask,
     paste_map,
     view_rotations,
 )
-from anomalib_clip3dad.metrics import paper_metrics
-from anomalib_clip3dad.models.checkpoint import FrozenTowerMixin
-from anomalib_clip3dad.models.prediction import PredictionMixin
-from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
+from anomalib_clip3dad.models.base import RGBXYZModel
 
 from .features import FrozenFeatures
 from .known_shots import KnownShotsMixin
@@ -48,10 +41,8 @@ logger = logging.getLogger(__name__)
 
 _CROP_DETAIL = 2  # the picture that a part is cut out of is so many times what CLIP reads
 
-CallbackT = TypeVar("CallbackT", bound=Callback)
 
-
-class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportMixin, AnomalibModule):  # type: ignore[misc]
+class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
     """CLIP3D-AD: few-shot 3D anomaly detection with CLIP and multi-view images.
 
     Zuo et al., "CLIP3D-AD: Extending CLIP for 3D Few-Shot Anomaly Detection with Multi-View Images Generation",
@@ -160,55 +151,9 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         if class_name:
             self.set_class(class_name)
 
-    # ------------------------------------------------------------------ what anomalib asks
-    @property
-    def learning_type(self) -> LearningType:
-        """One-class: anomalib would not train what calls itself few-shot (read in anomalib 2.7.0, `Engine.train`)."""
-        return LearningType.ONE_CLASS
-
-    @property
-    def trainer_arguments(self) -> dict[str, Any]:
-        """No validation before training: there is nothing to check it with."""
-        return {"num_sanity_val_steps": 0}
-
-    def configure_pre_processor(self, image_size: tuple[int, int] | None = None) -> PreProcessor:  # type: ignore[override]
-        """Resize to CLIP's input as CLIP's own preprocessing does (bicubic).
-
-        Raises:
-            ValueError: If another size than CLIP's is asked.
-        """
-        if image_size not in {None, self._image_size}:
-            msg = f"image_size={image_size}: this CLIP reads {self._image_size}; give the model its image_size"
-            raise InputError(msg)
-        return PreProcessor(Resize(self._image_size, interpolation=InterpolationMode.BICUBIC, antialias=True))
-
-    @staticmethod
-    def configure_evaluator() -> Evaluator:
-        """The four metrics of the paper (section 4.1.2)."""
-        return Evaluator(test_metrics=paper_metrics())
-
-    @classmethod
-    def configure_visualizer(cls) -> DepthVisualizer:
-        """Pictures with the depth beside the image."""
-        return DepthVisualizer()
-
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """Put the synthesis before the pre-processor; callbacks given to the trainer replace the model's own.
-
-        The evaluator comes before the post-processor, which clips scores to [0, 1] and so ties the largest. Metrics
-        that need the post-processor's labels (F1) keep anomalib's order.
-        """
-        given = self.trainer.callbacks  # type: ignore[attr-defined]
-
-        def one(kind: type[CallbackT]) -> CallbackT:
-            return next((callback for callback in given if isinstance(callback, kind)), None) or kind()
-
-        metrics: Iterable[Any] = self.evaluator.test_metrics if isinstance(self.evaluator, Evaluator) else []
-        needs_labels = any({"pred_label", "pred_mask"} & set(metric.fields) for metric in metrics)
-        behind = [self.post_processor, self.evaluator] if needs_labels else [self.evaluator, self.post_processor]
-        files = [self.visualizer, one(ResultFiles)] if self.visualizer else []
-        order = [one(AnomalySynthesis), self.pre_processor, *behind, *files]
-        return [callback for callback in order if isinstance(callback, Callback)]
+    def own_callbacks(self) -> Sequence[Callback]:
+        """The synthesis, before the pre-processor."""
+        return [self.given(AnomalySynthesis) or AnomalySynthesis()]
 
     # ------------------------------------------------------------------ steps
     def setup(self, stage: str) -> None:
@@ -243,22 +188,6 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
         self._embed = None
         logger.info("Prompts speak of a %r.", class_name)
 
-    @property
-    def has_threshold(self) -> bool:
-        """Whether validation has set a threshold; without one, labels mean nothing."""
-        post = self.post_processor
-        return isinstance(post, PostProcessor) and post.enable_thresholding and not post.image_threshold.isnan()
-
-    def on_train_end(self) -> None:
-        """Say so if no validation has set a threshold."""
-        if getattr(self.post_processor, "enable_thresholding", False) and not self.has_threshold:
-            logger.warning(
-                "No validation ran, so there is no threshold and labels mean nothing. Give validation samples, and as "
-                "many steps as fill whole epochs."
-            )
-
-    on_predict_start = on_train_end
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what the prompts speak of."""
         super().on_save_checkpoint(checkpoint)
@@ -271,7 +200,7 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
-        foreground = self._take_foreground(batch)
+        foreground = prepare_cloud(batch)
         mask = batch.gt_mask
         if self.crop_to_part:
             mask = crop_nearest(mask[:, None], find_part(foreground), self.model.map_size)[:, 0]
@@ -306,21 +235,6 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
             "train_loss_con": contrastive,
         }
 
-    def validation_step(self, batch: Any, *_: Any) -> Any:
-        """Score a batch."""
-        foreground = self._take_foreground(batch)
-        prediction = self.judge(batch.image.as_subclass(torch.Tensor), batch.depth_map, foreground)
-        return batch.update(pred_score=prediction.pred_score, anomaly_map=prediction.anomaly_map)
-
-    test_step = validation_step  # type: ignore[assignment]
-    predict_step = validation_step  # type: ignore[assignment]
-
-    def _take_foreground(self, batch: Any) -> torch.Tensor:
-        """The part in a batch; nothing is left in the batch, since predictions are kept."""
-        foreground = prepare_cloud(batch)
-        del batch.foreground
-        return foreground
-
     def read(self, image: torch.Tensor, xyz: torch.Tensor, foreground: torch.Tensor) -> FrozenFeatures:
         """What the frozen part says of pictures and their clouds: the part cut out if asked, its views rendered.
 
@@ -331,37 +245,24 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
 
         Returns:
             The features, for training and for `judge`.
+
+        Raises:
+            ValueError: If the pictures are of another size than CLIP reads, and no part is cut out of them.
         """
         if self.crop_to_part:
             box, size = find_part(foreground), self.model.map_size
             image, xyz = crop_image(image, box, size), crop_nearest(xyz, box, size)
             foreground = crop_nearest(foreground[:, None].to(torch.uint8), box, size)[:, 0] > 0
+        if image.shape[-2:] != torch.Size(self.model.map_size):
+            rows, columns = image.shape[-2:]
+            msg = f"pre_processor: it gives pictures of {rows} x {columns}, but this CLIP reads {self.model.map_size}; "
+            msg += "let it resize to that, or leave it out"
+            raise InputError(msg)
         views = self.renderer(image, xyz, foreground) if self.views else None
         return self.model.read(image, views)
 
     def judge(self, image: torch.Tensor, xyz: torch.Tensor, foreground: torch.Tensor) -> InferenceBatch:
-        """Score pictures and their clouds; arguments as of `read`.
-
-        Returns:
-            `pred_score` (B,) and `anomaly_map` (B, H, W) in [0, 1], raw, in the frame of the whole picture.
-        """
-        found = self.model.compare(self.read(image, xyz, foreground))
-        assert isinstance(found, InferenceBatch)  # noqa: S101
-        if not self.crop_to_part:
-            return found
-        assert found.anomaly_map is not None  # noqa: S101
-        size = (image.shape[-2], image.shape[-1])
-        return found._replace(anomaly_map=paste_map(found.anomaly_map, find_part(foreground), size))
-
-    def forward(self, image: torch.Tensor, xyz: torch.Tensor) -> InferenceBatch:
-        """Everything from a picture and its cloud to the answer, as an exported model does it.
-
-        Args:
-            image: (B, 3, H, W) RGB in [0, 1].
-            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
-
-        Returns:
-            Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold).
+        """Score pictures and their clouds, in [0, 1]; the map is in the frame of the whole picture.
 
         Raises:
             ValueError: If no class was set, so that there are no prompts to compare with.
@@ -370,9 +271,13 @@ class Clip3dAd(KnownShotsMixin, PredictionMixin, FrozenTowerMixin, RGBXYZExportM
             msg = "class_name: the model does not know what its prompts speak of; give class_name, call set_class(), "
             msg += "or load a checkpoint"
             raise InputError(msg)
-        image, xyz = self.at_model_size(image, xyz)
-        prediction = self.judge(image, xyz, foreground_mask(xyz))
-        return self.post_processor(prediction) if self.post_processor else prediction
+        found = self.model.compare(self.read(image, xyz, foreground))
+        assert isinstance(found, InferenceBatch)  # noqa: S101
+        if not self.crop_to_part:
+            return found
+        assert found.anomaly_map is not None  # noqa: S101
+        size = (image.shape[-2], image.shape[-1])
+        return found._replace(anomaly_map=paste_map(found.anomaly_map, find_part(foreground), size))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with a learning rate for each part (section 4.1.3)."""

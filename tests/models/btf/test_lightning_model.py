@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.data.toy import write_toy3d
-from anomalib_clip3dad.deploy import RGBXYZInferencer
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.models import Btf
 from anomalib_clip3dad.models.btf.lightning_model import MODES
 from tests.conftest import bumpy_part, depth_batch
@@ -151,12 +151,13 @@ def test_a_dent_is_seen_without_colours() -> None:
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_own_evaluators_see_what_the_post_processor_leaves(root: Path, own: bool) -> None:
+def test_metrics_that_need_labels_see_them_before_scores_are_clipped(root: Path, own: bool) -> None:
     metric = F1Score(fields=["pred_label", "gt_label"], prefix="image_")
     model, trainer = trained(root, evaluator=Evaluator(test_metrics=[metric]) if own else True, visualizer=True)
-    trainer.test(model, datamodule=data(root), verbose=False)
+    result = trainer.test(model, datamodule=data(root), verbose=False)[0]
+    assert ("image_F1Score" in result) == own
     kinds = [type(callback).__name__ for callback in model.configure_callbacks()]
-    assert (kinds.index("PostProcessor") == 1) == own
+    assert kinds.index("UnboundedScoreEvaluator") < kinds.index("PostProcessor")
     assert kinds[-1] == "ResultFiles"
 
 
@@ -190,13 +191,16 @@ def test_checkpoints_of_another_model_are_refused(root: Path) -> None:
             engine().test(other, datamodule=data(root), ckpt_path=file, verbose=False)
 
 
+def test_pictures_are_brought_to_the_papers_size_or_the_asked_one() -> None:
+    assert list(Btf.configure_pre_processor().transform.size) == [224, 224]
+    assert list(make().pre_processor.transform.size) == [64, 64]
+
+
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(InputError, match="mode='xyz': give one of fpfh, rgb, "):
         Btf("xyz")
     with pytest.raises(InputError, match=r"coreset_sampling_ratio=0: a share in \(0, 1\]"):
         make(coreset_sampling_ratio=0)
-    with pytest.raises(InputError, match=r"this model reads \(64, 64\)"):
-        make().configure_pre_processor((32, 32))
     with pytest.raises(InputError, match="the memory bank is empty"):
         make().predict(*bumpy_part())
 

@@ -28,7 +28,9 @@ from anomalib_clip3dad.geometry import (
     find_part,
     foreground_mask,
     paste_map,
+    resize_organised,
 )
+from anomalib_clip3dad.metrics import bounded
 from anomalib_clip3dad.models import Clip3dAd
 from anomalib_clip3dad.models.clip3d_ad.features import FeatureStore
 from anomalib_clip3dad.models.clip3d_ad.loss import bidirectional_contrastive_loss
@@ -176,27 +178,33 @@ class Watch(AUROC):
     seen: list[torch.Tensor]
 
     def update(self, batch: Any, *args: Any, **kwargs: Any) -> None:
-        self.seen = [*getattr(self, "seen", []), batch.anomaly_map.clone()]
+        self.seen = [*getattr(self, "seen", []), batch.pred_score.clone()]
         super().update(batch, *args, **kwargs)
 
 
 @pytest.mark.parametrize("with_f1", [False, True])
-def test_metrics_see_raw_maps_unless_they_need_labels(tiny_clip: str, with_f1: bool) -> None:
+def test_metrics_see_raw_maps_and_thresholded_labels(tiny_clip: str, with_f1: bool) -> None:
+    """Whatever else is listed."""
     watch = Watch(fields=["pred_score", "gt_label"], prefix="image_")
     metrics = [watch, F1Score(fields=["pred_label", "gt_label"], prefix="image_")] if with_f1 else [watch]
     model = make(tiny_clip, evaluator=Evaluator(test_metrics=metrics))
     trainer = engine(max_steps=2)  # a whole epoch: the validation behind it sets threshold and range
     trainer.fit(model, loader(), loader(anomalous=True))
     result = trainer.test(model, loader(anomalous=True), verbose=False)[0]
-    assert ("image_F1Score" in result) == with_f1
     model.eval()
-    raw = torch.cat([model.validation_step(_prepared(model, b)).anomaly_map for b in loader(anomalous=True)])
-    assert torch.allclose(torch.cat(watch.seen), raw) == (not with_f1)
+    steps = [model.validation_step(_prepared(model, b)) for b in loader(anomalous=True)]
+    scores, truth = (torch.cat([getattr(step, name) for step in steps]) for name in ("pred_score", "gt_label"))
+    torch.testing.assert_close(torch.cat(watch.seen), bounded(scores))
+    if with_f1:
+        found = scores > model.post_processor.image_threshold
+        hits = (found & truth).sum().item()
+        expected = 2 * hits / (found.sum().item() + truth.sum().item())
+        assert 0 < expected == pytest.approx(result["image_F1Score"])
 
 
 def _prepared(model: Clip3dAd, batch: DepthBatch) -> DepthBatch:
     model.pre_processor.on_test_batch_start(None, None, batch, 0)
-    prepare_cloud(batch)
+    batch.depth_map = resize_organised(batch.depth_map, tuple(batch.image.shape[-2:]))
     return batch
 
 
@@ -240,7 +248,7 @@ def test_judged_apart_both_embeddings_are_compared_with_the_texts(tiny_clip: str
 def test_predictions_keep_nothing_of_the_way(tiny_clip: str) -> None:
     model = make(tiny_clip, post_processor=False)
     batch = model.eval().validation_step(_prepared(model, next(iter(loader()))))
-    assert "foreground" not in vars(batch)
+    assert set(vars(batch)) == set(vars(next(iter(loader()))))
 
 
 def test_the_part_is_judged_as_if_it_had_been_cut_out_before(tiny_clip: str) -> None:
@@ -472,9 +480,11 @@ def test_prompts_name_the_category_of_the_data(tiny_clip: str, caplog: pytest.Lo
         model.set_class("tire")
 
 
-def test_other_image_sizes_than_clips_are_refused(tiny_clip: str) -> None:
-    with pytest.raises(ValueError, match=r"this CLIP reads \(48, 48\)"):
-        make(tiny_clip).configure_pre_processor((64, 64))
+def test_a_pre_processor_of_another_size_than_clips_is_refused(tiny_clip: str) -> None:
+    pre_processor = Clip3dAd.configure_pre_processor((64, 64))
+    assert list(pre_processor.transform.size) == [64, 64]
+    with pytest.raises(ValueError, match=r"pictures of 64 x 64, but this CLIP reads \(48, 48\)"):
+        make(tiny_clip, pre_processor=pre_processor).predict(*bumpy_part())
 
 
 def test_image_size_sets_picture_views_and_map(tiny_clip: str) -> None:

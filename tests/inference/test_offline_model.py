@@ -9,7 +9,7 @@ from anomalib.engine import Engine
 from torch.nn.functional import interpolate
 
 from anomalib_clip3dad.data import Toy3D
-from anomalib_clip3dad.deploy import RGBXYZInferencer
+from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.models import Clip3dAd
 
 

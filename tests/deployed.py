@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One model with every trained part drawn at random, its checkpoint and what was exported from it."""
+"""One model with every trained part drawn at random, its checkpoint and what was exported from it.
+
+The fixture `deployed` of all tests makes it once.
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 import torch
 from anomalib.engine import Engine
 from lightning.pytorch import Trainer
@@ -45,9 +47,9 @@ def make_model(clip_name: str) -> Clip3dAd:
     return model
 
 
-@pytest.fixture(scope="session")
-def deployed(tiny_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    folder, model = tmp_path_factory.mktemp("deployed"), make_model(tiny_clip)
+def deploy(clip_name: str, folder: Path) -> Deployed:
+    """Make it; the exports take more than a minute."""
+    model = make_model(clip_name)
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(model)
     trainer.save_checkpoint(folder / "model.ckpt")

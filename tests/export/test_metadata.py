@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from anomalib_clip3dad.clip.weights import weights_hash
-from anomalib_clip3dad.deploy.metadata import Metadata, describe
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.export.metadata import Metadata, describe
 
 from .conftest import Deployed
 

@@ -9,7 +9,7 @@ import torch
 from anomalib.deploy import CompressionType
 
 from anomalib_clip3dad.data import Folder3DXYZ
-from anomalib_clip3dad.deploy.compression import calibration_samples, compress
+from anomalib_clip3dad.export.compression import calibration_samples, compress
 from tests.data.conftest import write_parts
 
 from .conftest import Deployed, batch

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from anomalib_clip3dad.deploy.graph import OUTPUTS, trace
+from anomalib_clip3dad.export.graph import OUTPUTS, trace
 from anomalib_clip3dad.models import Clip3dAd
 
 from .conftest import Deployed, batch

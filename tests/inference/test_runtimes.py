@@ -11,9 +11,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from anomalib_clip3dad.deploy.metadata import describe
-from anomalib_clip3dad.deploy.runtimes import OnnxRuntime, OpenVino, Torch, open_model
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.export.metadata import describe
+from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Torch, open_model
 
 from .conftest import FIXED, Deployed, batch
 

@@ -12,9 +12,9 @@ import torch
 from anomalib.deploy import CompressionType
 
 import anomalib_clip3dad
-from anomalib_clip3dad.deploy import RGBXYZInferencer
-from anomalib_clip3dad.deploy.export import need
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.export.mixin import need
+from anomalib_clip3dad.inference import RGBXYZInferencer
 
 from .conftest import FIXED, Deployed, batch
 

@@ -132,7 +132,8 @@ class RGBXYZExportMixin(LightningModule):
             msg = "compression_type=INT8_PTQ: the ranges are measured on samples; give the data module (--data ...)"
             raise InputError(msg)
         with TemporaryDirectory() as folder:
-            onnx = self.to_onnx(folder, model_file_name, input_size, **(onnx_kwargs or {}))
+            # OpenVINO simplifies the graph by itself, and in seconds
+            onnx = self.to_onnx(folder, model_file_name, input_size, **{"optimize": False} | (onnx_kwargs or {}))
             converted = openvino.convert_model(onnx, **(ov_kwargs or {}))
         if compression_type is not None:
             converted = compress(converted, compression_type, datamodule)

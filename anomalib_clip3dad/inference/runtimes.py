@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from anomalib_clip3dad import models
 from anomalib_clip3dad.errors import InputError, MissingFileError
-
-from .export import need
-from .graph import INPUTS
-from .metadata import PREFIX, Metadata, describe
+from anomalib_clip3dad.export.graph import INPUTS
+from anomalib_clip3dad.export.metadata import PREFIX, Metadata, describe
+from anomalib_clip3dad.export.mixin import need
 
 Answer = dict[str, np.ndarray]
 
@@ -146,17 +146,14 @@ class Torch(Runtime):
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         self.path = path
-        from anomalib_clip3dad import models  # noqa: PLC0415  # they use this room for their export
-
         try:
             # what is safe to read, and no more: a pickle may run code
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # zipfile's, pickle's and its own
             raise _unreadable(path, error) from None
         ours = isinstance(content, dict) and "tower_hash" in content
-        kind = (
-            getattr(models, content.get("model", "Clip3dAd"), None) if ours else None
-        )  # once there was that one alone
+        name = content.get("model", "Clip3dAd") if ours else ""  # once there was that one alone
+        kind = getattr(models, name, None)
         if kind is None:
             msg = f"{path}: this is no checkpoint of a model of anomalib_clip3dad; give one that `anomalib train` left"
             raise InputError(msg)

@@ -11,8 +11,8 @@ from anomalib.data import DepthBatch
 from anomalib_clip3dad.data import Intrinsics
 from anomalib_clip3dad.data.arrays import Array, as_part
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.export import Metadata
 
-from .metadata import Metadata
 from .runtimes import open_model
 
 

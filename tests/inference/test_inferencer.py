@@ -8,7 +8,7 @@ import torch
 from anomalib.data import DepthBatch
 
 from anomalib_clip3dad.data import Intrinsics
-from anomalib_clip3dad.deploy import RGBXYZInferencer
+from anomalib_clip3dad.inference import RGBXYZInferencer
 from tests.data.conftest import write_parts
 
 from .conftest import FIXED, Deployed, batch

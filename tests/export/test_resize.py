@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import Compose, InterpolationMode, Normalize, Resize
 
-from anomalib_clip3dad.deploy.resize import MatrixResize, exportable
+from anomalib_clip3dad.export.resize import MatrixResize, exportable
 
 MODES = (InterpolationMode.BICUBIC, InterpolationMode.BILINEAR)
 

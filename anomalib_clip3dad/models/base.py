@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all models of RGB + organised XYZ have in common: everything but how they judge and how they learn."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import torch
+from anomalib import LearningType
+from anomalib.data import DepthBatch, InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from lightning.pytorch import Callback
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode, Resize
+
+from anomalib_clip3dad.callbacks import prepare_cloud
+from anomalib_clip3dad.data import Intrinsics
+from anomalib_clip3dad.data.arrays import Array, as_part
+from anomalib_clip3dad.export import RGBXYZExportMixin
+from anomalib_clip3dad.geometry import foreground_mask, resize_organised
+from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
+from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
+
+from .checkpoint import FrozenTowerMixin
+
+logger = logging.getLogger(__name__)
+
+CallbackT = TypeVar("CallbackT", bound=Callback)
+
+
+class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
+    """The contract of every model of this package.
+
+    A model says what is its own: `judge`, and, unless it needs no fit, `training_step` and either
+    `configure_optimizers` or `fit`. Put this class before AnomalibModule among the bases; that one must stand there by
+    name, since anomalib knows its direct subclasses alone (read in 2.7.0).
+
+    Before calling `super().__init__()`, a model sets `_image_size`, the height and width that its default
+    pre-processor brings pictures to.
+
+    Attributes:
+        learns_by: "steps" of an optimiser, as many as the trainer is told; "bank": one pass over the shots fills a
+            memory bank (`MemoryBankMixin`).
+    """
+
+    learns_by: ClassVar[Literal["steps", "bank"]] = "steps"
+
+    pre_processor: Any
+    post_processor: Any
+    evaluator: Any
+    visualizer: Any
+    _image_size: tuple[int, int]
+
+    def __init__(
+        self,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        if pre_processor is True:
+            pre_processor = self.configure_pre_processor(self._image_size)
+        if type(evaluator) is Evaluator:  # one whose metrics would take scores beyond [0, 1] for logits
+            evaluator = UnboundedScoreEvaluator([*evaluator.val_metrics], [*evaluator.test_metrics])
+        super().__init__(pre_processor, post_processor, evaluator, visualizer)
+
+    # ------------------------------------------------------------------ what a model says of itself
+    @abstractmethod
+    def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
+        """Score pictures and their clouds: the one path of validation, test, predict, `forward` and export.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1], H and W those of the pre-processor.
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
+            foreground: (B, H, W) bool, the part.
+
+        Returns:
+            `pred_score` (B,) and `anomaly_map` (B, H, W), raw, larger = more anomalous.
+        """
+
+    def own_callbacks(self) -> Sequence[Callback]:
+        """Callbacks that stand before all others; `given` finds one that replaces a default."""
+        return []
+
+    def given(self, kind: type[CallbackT]) -> CallbackT | None:
+        """The trainer's own callback of a kind, which takes the place of the model's."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next((callback for callback in callbacks if isinstance(callback, kind)), None)
+
+    # ------------------------------------------------------------------ what anomalib asks
+    @property
+    def learning_type(self) -> LearningType:
+        """One-class: anomalib would not train what calls itself few-shot (read in anomalib 2.7.0, `Engine.train`)."""
+        return LearningType.ONE_CLASS
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """No validation before training, which has nothing to check; a bank is filled once and on one device."""
+        arguments: dict[str, Any] = {"num_sanity_val_steps": 0}
+        if self.learns_by == "bank":
+            arguments |= {"gradient_clip_val": 0, "max_epochs": 1, "devices": 1}
+        return arguments
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """Resize, bicubic as CLIP's own preprocessing does; mean and standard deviation are applied in the model.
+
+        Args:
+            image_size: height and width; None for 240 x 240.
+
+        Returns:
+            The pre-processor.
+        """
+        size = image_size or (240, 240)
+        return PreProcessor(Resize(size, interpolation=InterpolationMode.BICUBIC, antialias=True))
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """The four metrics of CLIP3D-AD (section 4.1.2)."""
+        return UnboundedScoreEvaluator(test_metrics=paper_metrics())
+
+    @classmethod
+    def configure_visualizer(cls) -> DepthVisualizer:
+        """Pictures with the depth beside the image."""
+        return DepthVisualizer()
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Those given to the trainer replace the model's own of their kind.
+
+        The evaluator comes before the post-processor, which clips scores to [0, 1] and so ties the largest; labels are
+        there by then (`test_step`).
+        """
+        files = [self.visualizer, self.given(ResultFiles) or ResultFiles()] if self.visualizer else []
+        order = [*self.own_callbacks(), self.pre_processor, self.evaluator, self.post_processor, *files]
+        return [callback for callback in order if isinstance(callback, Callback)]
+
+    # ------------------------------------------------------------------ threshold
+    @property
+    def has_threshold(self) -> bool:
+        """Whether validation has set a threshold; without one, labels mean nothing."""
+        post = self.post_processor
+        return isinstance(post, PostProcessor) and post.enable_thresholding and not post.image_threshold.isnan()
+
+    def on_train_end(self) -> None:
+        """Say so if no validation has set a threshold."""
+        if getattr(self.post_processor, "enable_thresholding", False) and not self.has_threshold:
+            logger.warning(
+                "No validation ran, so there is no threshold and labels mean nothing. Give validation samples, and as "
+                "many steps as fill whole epochs."
+            )
+
+    on_predict_start = on_train_end
+
+    # ------------------------------------------------------------------ steps
+    def validation_step(self, batch: Any, *_: Any) -> Any:
+        """Score a batch: `pred_score` and `anomaly_map` are raw."""
+        foreground = prepare_cloud(batch)
+        found = self.judge(batch.image.as_subclass(Tensor), batch.depth_map, foreground)
+        return batch.update(pred_score=found.pred_score, anomaly_map=found.anomaly_map)
+
+    predict_step = validation_step
+
+    def test_step(self, batch: Any, *_: Any) -> Any:
+        """Score a batch and label it: metrics see raw scores beside the labels that a user will see."""
+        batch = self.validation_step(batch)
+        if self.post_processor:
+            labelled = self.post_processor(InferenceBatch(batch.pred_score, anomaly_map=batch.anomaly_map))
+            batch.update(pred_label=labelled.pred_label, pred_mask=labelled.pred_mask)
+        return batch
+
+    def forward(self, image: Tensor, xyz: Tensor) -> InferenceBatch:
+        """Everything from a picture and its cloud to the answer, as an exported model does it.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1].
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) or not finite = not measured.
+
+        Returns:
+            Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold).
+        """
+        prediction = self.judge(*self.prepare(image, xyz))
+        return self.post_processor(prediction) if self.post_processor else prediction
+
+    def prepare(self, image: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bring pictures and their clouds to what `judge` takes, as the pre-processor's callback does around steps.
+
+        Args:
+            image: as of `forward`.
+            xyz: as of `forward`.
+
+        Returns:
+            Image and cloud of one size, and the foreground.
+        """
+        # Not self.pre_processor(image), which resizes without antialiasing, unlike the steps (read in anomalib 2.7.0).
+        transform = getattr(self.pre_processor, "transform", None)
+        image = transform(image) if transform else image
+        xyz = resize_organised(xyz, (image.shape[-2], image.shape[-1]))
+        return image, xyz, foreground_mask(xyz)
+
+    def predict(self, image: Array, xyz: Array, camera: Intrinsics | str | Path | None = None) -> DepthBatch:
+        """Judge one part: no Engine, no data module.
+
+        Args:
+            image: see `as_part`, as are `xyz` and `camera`.
+            xyz: see there.
+            camera: see there.
+
+        Returns:
+            A batch of one: `pred_score` (1,), `anomaly_map` (1, S, S), and `pred_label` (1,) and `pred_mask` (1, S, S)
+            where a threshold is known; normalised as training's validation set it, 0.5 = threshold. `image` and
+            `depth_map` are those given.
+
+        Raises:
+            FileNotFoundError: See `as_part`.
+            ValueError: See `as_part`.
+        """
+        part = as_part(image, xyz, camera)
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                found = self(*(values[None].to(self.device) for values in part))
+        finally:
+            self.train(was_training)
+        known = self.has_threshold
+        return DepthBatch(
+            image=part.image[None],
+            depth_map=part.xyz[None],
+            pred_score=found.pred_score,
+            anomaly_map=found.anomaly_map,
+            pred_label=found.pred_label if known else None,
+            pred_mask=found.pred_mask if known else None,
+            image_path=[str(image)] if isinstance(image, str | Path) else None,
+        )
