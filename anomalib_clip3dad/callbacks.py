@@ -24,6 +24,7 @@ class AnomalySynthesis(Callback):
         opacity: least and largest opacity of the texture.
         geometry: share of the anomalies that are dents, bumps or missing points in the cloud, in [0, 1]; half of them
             leave the colours as they are. Beyond the paper, where both of a pair share one cloud.
+        size: least and largest share of the part that an anomaly covers; None cuts the noise at 0.5 as the paper does.
         seed: of the anomalies; None takes the one of `seed_everything`.
     """
 
@@ -32,12 +33,18 @@ class AnomalySynthesis(Callback):
         texture_dir: str | None = None,
         opacity: tuple[float, float] = (0.2, 1.0),
         geometry: float = 0.0,
+        size: tuple[float, float] | None = None,
         seed: int | None = None,
     ) -> None:
         if not 0 <= geometry <= 1:
             msg = f"geometry={geometry}: a share in [0, 1] is needed"
             raise InputError(msg)
+        for name, (low, high) in {"opacity": opacity, "anomaly_size": size or (1, 1)}.items():
+            if not 0 <= low <= high <= 1 or (low == 0 and name == "anomaly_size"):
+                msg = f"{name}=({low}, {high}): a range within (0, 1] is needed, the smaller number first"
+                raise InputError(msg)
         self.geometry = geometry
+        self.size = size
         self._drawn = 0  # samples of this epoch
         self._checked: set[str] = set()
         self.textures = TextureSource(texture_dir)
@@ -63,7 +70,7 @@ class AnomalySynthesis(Callback):
             place = self._drawn * trainer.world_size + trainer.global_rank
             self._drawn += 1
             with drawing_from(seed, trainer.current_epoch, place):
-                made.append(synthesise(*sample, self.textures, self.opacity, self.geometry))
+                made.append(synthesise(*sample, self.textures, self.opacity, self.geometry, self.size))
         anomalous, xyz, mask = (torch.stack(field) for field in zip(*made, strict=True))
         normal = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
         batch.image = torch.cat([batch.image, anomalous])

@@ -8,9 +8,10 @@ from argparse import Namespace
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+import yaml
 from anomalib.engine import Engine
 from lightning.pytorch import Callback, seed_everything
 from torch import Tensor
@@ -20,36 +21,24 @@ from anomalib_clip3dad.callbacks import AnomalySynthesis
 from anomalib_clip3dad.data import MVTec3DXYZ
 from anomalib_clip3dad.models import Clip3dAd
 
-
-class Variant(NamedTuple):
-    """What is changed about the method.
-
-    Attributes:
-        model: arguments of `Clip3dAd`.
-        geometry: of `AnomalySynthesis`.
-        colour: whether pictures keep their colours; else all are grey, and so are the views but for their shading.
-    """
-
-    model: dict[str, Any]
-    geometry: float = 0.0
-    colour: bool = True
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
-_OFFLINE = {
-    "view_paint": "grey",
-    "crop_to_part": True,
-    "fusion": "late",
-    "balanced_loss": True,
-}  # as configs/offline.yaml
-VARIANTS = {
-    "offline": Variant(_OFFLINE, geometry=0.5),
-    "no_views": Variant(_OFFLINE | {"views": ()}, geometry=0.5),
-    "no_colour": Variant(_OFFLINE, geometry=1.0, colour=False),
-    "no_crop": Variant(_OFFLINE | {"crop_to_part": False}, geometry=0.5),
-    "lit": Variant(_OFFLINE | {"view_paint": "lit"}, geometry=0.5),
-    "sum": Variant(_OFFLINE | {"fusion": "sum"}, geometry=0.5),
-    "paper": Variant({}),  # views in the picture's colours, anomalies in the colours alone
+def settings_of(config: str) -> dict[str, Any]:
+    """The model's settings in a config of the project."""
+    return yaml.safe_load((CONFIGS / config).read_text(encoding="utf-8"))["model"]["init_args"]
+
+
+_CLIP = {"clip_model", "pretrained", "layers"}  # of the command line
+_OFFLINE = {name: value for name, value in settings_of("offline.yaml").items() if name not in _CLIP}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "offline": _OFFLINE,
+    "no_views": _OFFLINE | {"views": ()},
+    "no_colour": _OFFLINE | {"geometry": 1.0},  # and all pictures grey, see `Colourless`
+    "paper": {},
 }
+"""Arguments of `Clip3dAd`; other things changed one at a time are the grid configs/benchmark/ablations.yaml."""
+
 SETTING = ("pretrained", "variant", "k_shot")
 RUN = (*SETTING, "category", "seed")  # what a run is known by; the rest are its metrics
 
@@ -100,15 +89,14 @@ def make_model(pretrained: str, variant: str, arguments: Namespace, **kwargs: An
         layers=arguments.layers,
         post_processor=False,
         visualizer=False,
-        **VARIANTS[variant].model,
+        **VARIANTS[variant],
         **kwargs,
     )
 
 
-def synthesis(variant: str) -> AnomalySynthesis:
-    """How a variant makes its pairs."""
-    kind = AnomalySynthesis if VARIANTS[variant].colour else Colourless
-    return kind(geometry=VARIANTS[variant].geometry)
+def callbacks(variant: str) -> list[Callback]:
+    """What a variant needs beside what the model brings."""
+    return [Colourless(geometry=VARIANTS[variant]["geometry"])] if variant == "no_colour" else []
 
 
 def run(pretrained: str, variant: str, data: MVTec3DXYZ, arguments: Namespace) -> Result:
@@ -129,7 +117,7 @@ def run(pretrained: str, variant: str, data: MVTec3DXYZ, arguments: Namespace) -
         engine = Engine(
             default_root_dir=folder,
             max_steps=arguments.max_steps,
-            callbacks=[raw, synthesis(variant)],
+            callbacks=[raw, *callbacks(variant)],
             logger=False,
             enable_model_summary=False,
             enable_progress_bar=False,

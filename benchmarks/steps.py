@@ -23,7 +23,7 @@ import matplotlib as mpl
 import torch
 from anomalib.data import ImageBatch
 from anomalib.engine import Engine
-from few_shot import VARIANTS, make_model, synthesis
+from few_shot import VARIANTS, callbacks, make_model
 from lightning.pytorch import Callback, seed_everything
 from matplotlib import pyplot as plt
 from tqdm import tqdm
@@ -32,6 +32,7 @@ from zero_shot import Result, auroc, pixel_metrics
 from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.data.toy import CATEGORIES
+from anomalib_clip3dad.geometry import find_part, paste_map
 from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures, join
 
 METRICS = ("image_AUROC", "pixel_AUROC", "pixel_AUPRO")
@@ -54,12 +55,15 @@ class Curve(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Read the test samples, and measure the untrained model."""
-        self.labels, self.masks, parts = [], [], []
+        self.labels, self.masks, self.shown, self.foregrounds, parts = [], [], [], [], []
         for loaded in trainer.datamodule.test_dataloader():
             batch = pl_module.transfer_batch_to_device(loaded, pl_module.device, 0)
             pl_module.pre_processor.on_test_batch_start(trainer, pl_module, batch, 0)
             foreground = prepare_cloud(batch)
-            parts.append(pl_module.read(batch.image, batch.depth_map, foreground))
+            cut = pl_module.cut(batch.image, batch.depth_map, foreground)
+            parts.append(pl_module.read(cut))
+            self.shown.append(cut.foreground)
+            self.foregrounds.append(foreground)
             self.labels.append(batch.gt_label.cpu())
             self.masks.append(batch.gt_mask.cpu())
         self.features: FrozenFeatures = join(parts)
@@ -83,10 +87,14 @@ class Curve(Callback):
     def measure(self, model: Any, step: int) -> None:
         """Add a point."""
         model.eval()
-        found: Any = model.model.compare(self.features)
+        found: Any = model.model.compare(self.features, torch.cat(self.shown))
         model.train()
         faulty, masks = torch.cat(self.labels).bool(), torch.cat(self.masks)
-        batch = ImageBatch(image=torch.zeros(len(masks), 3, 1, 1), anomaly_map=found.anomaly_map.cpu(), gt_mask=masks)
+        anomaly_map = found.anomaly_map
+        if model.crop_to_part:
+            size = (masks.shape[-2], masks.shape[-1])
+            anomaly_map = paste_map(anomaly_map, find_part(torch.cat(self.foregrounds)), size)
+        batch = ImageBatch(image=torch.zeros(len(masks), 3, 1, 1), anomaly_map=anomaly_map.cpu(), gt_mask=masks)
         scores = found.pred_score.cpu()
         image = auroc(scores[~faulty], scores[faulty])
         self.points.append({"step": step, "image_AUROC": image} | pixel_metrics(batch))
@@ -114,7 +122,7 @@ def run(names: tuple[Any, ...], arguments: argparse.Namespace, **toy: Any) -> It
         engine = Engine(
             default_root_dir=folder,
             max_steps=arguments.marks[-1],
-            callbacks=[curve, synthesis(arguments.variant)],
+            callbacks=[curve, *callbacks(arguments.variant)],
             **quiet,
         )
         engine.fit(model, datamodule=data)
@@ -171,7 +179,7 @@ def main() -> None:
     add("--clip_model", default="ViT-Ti-Lite0-16-240")
     add("--pretrained", default="small")
     add("--layers", type=int, nargs="+", help="of the tower; default: the model's")
-    add("--variant", choices=[name for name, variant in VARIANTS.items() if variant.colour], default="no_crop")
+    add("--variant", choices=VARIANTS, default="offline")
     add("--categories", nargs="+", choices=CATEGORIES, default=["gear", "knob", "waffle"], metavar="CATEGORY")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--k_shot", type=int, default=4)

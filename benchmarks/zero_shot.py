@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from anomalib_clip3dad.data import MVTec3DXYZ, Toy3D
 from anomalib_clip3dad.data.toy import CATEGORIES
-from anomalib_clip3dad.geometry import find_part, foreground_mask, paste_map
+from anomalib_clip3dad.geometry import find_part, paste_map
 from anomalib_clip3dad.models import Clip3dAd
 from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures, join
-from anomalib_clip3dad.models.clip3d_ad.scoring import anomaly_score, similarity_map
+from anomalib_clip3dad.models.clip3d_ad.scoring import anomalous_share, anomaly_score, enlarge, patch_shares
 
 Result = dict[str, Any]  # JSON: metrics by name, some of them by picture, views, mean, max
 
@@ -23,7 +23,8 @@ class Samples(NamedTuple):
     """The test samples of a category as the frozen part of a model reads them, for any number of prompts."""
 
     features: FrozenFeatures  # of N samples: the picture and its views
-    foreground: Tensor  # (N, H, W) bool
+    shown: Tensor  # (N, S, S) bool, the part in the frame that CLIP reads
+    foreground: Tensor  # (N, H, W) bool, the part in the whole picture
     masks: Tensor  # (N, H, W) bool
     kinds: list[str]  # N: "good", "geometry", ...
 
@@ -47,14 +48,17 @@ def read(model: Clip3dAd, data: MVTec3DXYZ) -> Samples:
         The samples, on the CPU.
     """
     data.setup()
-    features, foregrounds, masks = [], [], []
+    features, shown, foregrounds, masks = [], [], [], []
     for item in tqdm(data.test_data, desc=f"reading {data.category}", unit="sample", leave=False):
         image, xyz, foreground = model.prepare(item.image[None], item.depth_map[None])
-        features.append(model.read(image, xyz, foreground))
+        cut = model.cut(image, xyz, foreground)
+        features.append(model.read(cut))
+        shown.append(cut.foreground)
         foregrounds.append(foreground)
         mask = item.gt_mask.reshape(1, 1, *item.gt_mask.shape[-2:]).float()
         masks.append(torch.nn.functional.interpolate(mask, image.shape[-2:])[:, 0] > 0)
-    return Samples(join(features), torch.cat(foregrounds), torch.cat(masks), list(data.test_data.samples.label))
+    kinds = list(data.test_data.samples.label)
+    return Samples(join(features), torch.cat(shown), torch.cat(foregrounds), torch.cat(masks), kinds)
 
 
 @torch.inference_mode()
@@ -84,18 +88,16 @@ def evaluate(samples: Samples, model: Clip3dAd) -> Result:
             found |= pixel_metrics(ImageBatch(image=image, anomaly_map=anomaly_map, gt_mask=samples.masks))
         return found
 
-    everything = core.compare(features)
+    everything = core.compare(features, samples.shown)
     assert isinstance(everything, InferenceBatch) and everything.pred_score is not None  # noqa: PT018, S101
     patches = core.decoder(features.tokens.unbind(dim=1))
-    own_map = similarity_map(patches, core.text, core.tower.grid_size, core.map_size)
-    nothing = torch.zeros(len(patches), 1, 1)
+    own_map = enlarge(patch_shares(patches, core.text), core.tower.grid_size, core.map_size)
+    picture = anomalous_share(features.cls, core.text)
     return {
         "model": metrics(everything.pred_score, everything.anomaly_map),
-        "picture": metrics(anomaly_score(features.cls, core.text, own_map), own_map),
-        "picture_cls": metrics(anomaly_score(features.cls, core.text, nothing)),
-        "views_cls": metrics(
-            torch.stack([anomaly_score(view, core.text, nothing) for view in features.view_cls.unbind(1)]).mean(0)
-        ),
+        "picture": metrics(anomaly_score([picture], [own_map.amax(dim=(-2, -1))]), own_map),
+        "picture_cls": metrics(picture),
+        "views_cls": metrics(anomalous_share(features.view_cls, core.text).mean(dim=1)),
     }
 
 

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 from torchmetrics.functional.classification import binary_auroc
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.models import Clip3dAd
 
@@ -63,13 +62,20 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]
     )
     # what configs/offline.yaml says
     model = Clip3dAd(
-        "ViT-Ti-Lite0-16-240", "small", view_paint="grey", crop_to_part=True, fusion="late", balanced_loss=True
+        "ViT-Ti-Lite0-16-240",
+        "small",
+        view_paint="grey",
+        crop_to_part=True,
+        fusion="late",
+        score_reduction="part_max",
+        geometry=0.5,
+        balanced_loss=True,
     )
     answers = Answers()
     engine = Engine(
         default_root_dir=RESULTS,
         max_steps=arguments.max_steps,
-        callbacks=[AnomalySynthesis(geometry=0.5), answers],
+        callbacks=[answers],
         enable_model_summary=False,
     )
     engine.fit(model, datamodule=data)

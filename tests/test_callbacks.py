@@ -7,6 +7,7 @@ from anomalib.data import DepthBatch, ImageBatch
 
 from anomalib_clip3dad import callbacks
 from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask, resize_organised
 from tests.conftest import OnDevice, depth_batch
 
@@ -87,6 +88,10 @@ def test_anomalies_in_the_cloud_stay_in_the_mask() -> None:
 def test_geometry_is_a_share() -> None:
     with pytest.raises(ValueError, match=r"geometry=1\.5.*\[0, 1\]"):
         AnomalySynthesis(geometry=1.5)
+    with pytest.raises(InputError, match=r"anomaly_size=\(0.2, 0.1\): a range within \(0, 1\]"):
+        AnomalySynthesis(size=(0.2, 0.1))
+    with pytest.raises(InputError, match=r"opacity=\(0.5, 2\)"):
+        AnomalySynthesis(opacity=(0.5, 2))
 
 
 def test_without_a_seed_that_of_seed_everything_counts() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is to be run: models x categories x k x seeds, as a list of jobs."""
 
+import fnmatch
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ class Job(NamedTuple):
 
     Attributes:
         name: what the model is called in the tables.
-        published: what it is called in the paper's tables, if it is there.
+        published: what it is called in a paper's tables, if it is there: PAPER/METHOD.
         class_path: the model's class.
         init_args: its arguments.
         trainer: arguments of anomalib's Engine.
@@ -73,6 +74,8 @@ def make_jobs(
     models: Sequence[Mapping[str, Any]],
     trainer: Mapping[str, Any] | None = None,
     evaluation_size: EvaluationSize = 240,
+    model: Mapping[str, Any] | None = None,
+    only: Sequence[str] | None = None,
 ) -> list[Job]:
     """Spell a grid out.
 
@@ -82,9 +85,11 @@ def make_jobs(
         k_shot: numbers of good parts to learn from, each at least 1.
         seeds: each draws other shots and trains anew.
         models: each with `name` and `class_path`, and if wanted `init_args`, `trainer` and `data` (arguments that go
-            over those for all models) and `published`, its name in the paper's tables.
+            over those for all models) and `published`, its name in a paper's tables, PAPER/METHOD.
         trainer: arguments of anomalib's Engine for all models.
         evaluation_size: height and width at which pixels are judged, or "native".
+        model: what the entries of `models` have in common; each one's own goes over it.
+        only: names of models, or patterns such as "layers*"; None for all.
 
     Returns:
         The jobs; those of one seed together, so that an interrupted grid has whole tables of its first seeds.
@@ -93,35 +98,56 @@ def make_jobs(
         InputError: If something is missing, unknown, empty or twice there.
     """
     data = data or {}
+    models = [_over(model or {}, entry) for entry in models]
     lists = {"categories": categories, "k_shot": k_shot, "seeds": seeds, "models": models}
     _check_lists(lists)
     _check_keys("data", data, _OF_DATA, needed=("class_path",))
     _check_trainer("trainer", trainer or {})
-    for place, model in enumerate(models, start=1):
-        where = f"models, {model.get('name', f'number {place}')}"
-        _check_keys(where, model, _OF_A_MODEL, ("name", "class_path"))
-        _check_trainer(f"{where}, trainer", model.get("trainer") or {})
-        _check_published(where, model.get("published"))
-    _check_unique("models", [model["name"] for model in models])
+    for place, entry in enumerate(models, start=1):
+        where = f"models, {entry.get('name', f'number {place}')}"
+        _check_keys(where, entry, _OF_A_MODEL, ("name", "class_path"))
+        _check_trainer(f"{where}, trainer", entry.get("trainer") or {})
+        _check_published(where, entry.get("published"))
+    _check_unique("models", [entry["name"] for entry in models])
+    models = _chosen(models, only)
     if evaluation_size != "native" and evaluation_size < 1:
         msg = f"evaluation_size={evaluation_size}: give a number of pixels, 240 as in the paper, or native"
         raise InputError(msg)
     return [
         Job(
-            name=model["name"],
-            published=model.get("published"),
-            class_path=model["class_path"],
-            init_args=dict(model.get("init_args") or {}),
-            trainer={**(trainer or {}), **(model.get("trainer") or {})},
+            name=entry["name"],
+            published=entry.get("published"),
+            class_path=entry["class_path"],
+            init_args=dict(entry.get("init_args") or {}),
+            trainer={**(trainer or {}), **(entry.get("trainer") or {})},
             data_class_path=data["class_path"],
-            data_init_args={**(data.get("init_args") or {}), **(model.get("data") or {})},
+            data_init_args={**(data.get("init_args") or {}), **(entry.get("data") or {})},
             category=category,
             k_shot=shots,
             seed=seed,
             evaluation_size=evaluation_size,
         )
-        for seed, shots, model, category in product(seeds, k_shot, models, categories)
+        for seed, shots, entry, category in product(seeds, k_shot, models, categories)
     ]
+
+
+def _over(common: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's own settings over those of all."""
+    merged = {**common, **entry}
+    for key in _MAPPINGS & set(common) & set(entry):
+        if isinstance(common[key], Mapping) and isinstance(entry[key], Mapping):
+            merged[key] = {**common[key], **entry[key]}
+    return merged
+
+
+def _chosen(models: Sequence[Mapping[str, Any]], only: Sequence[str] | None) -> list[Mapping[str, Any]]:
+    """Those whose names fit one of the patterns."""
+    names = [entry["name"] for entry in models]
+    for pattern in only or ():
+        if not fnmatch.filter(names, pattern):
+            msg = f"only: no model of the grid is called {pattern!r}; there are {', '.join(names)}"
+            raise InputError(msg)
+    return [entry for entry in models if only is None or any(fnmatch.fnmatch(entry["name"], each) for each in only)]
 
 
 def _check_lists(lists: Mapping[str, Sequence[Any]]) -> None:
@@ -162,7 +188,7 @@ def _check_published(where: str, name: str | None) -> None:
     if name and name not in (known := published_methods()):
         near = get_close_matches(name, known, n=1)
         advice = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        msg = f"{where}: the paper's tables have no published {name!r}; {advice}"
+        msg = f"{where}: no paper's tables have a published {name!r}; {advice}"
         raise InputError(msg)
 
 

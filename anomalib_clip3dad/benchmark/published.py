@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers that CLIP3D-AD's authors print: Tables 1 to 7 of arXiv 2406.18941, in per cent, all on MVTec 3D-AD."""
+"""The numbers that papers print of themselves and of others, in per cent, all on MVTec 3D-AD.
+
+`tables/PAPER/tableN.csv` holds Table N of a paper: `method` and `k_shot` ("full" where all normal parts were used), and
+either `metric` and a column for each category and "mean", or a column for each metric's mean over the categories.
+clip3d_ad: arXiv 2406.18941, Tables 1 to 7.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -12,38 +17,42 @@ CATEGORIES = (
 )  # fmt: skip
 
 _TABLES = Path(__file__).parent / "tables"
-_PER_CATEGORY = {1: "image_AUROC", 2: "pixel_AUPRO"}
 
 
-def read_table(number: int) -> pd.DataFrame:
+def read_table(paper: str, number: int) -> pd.DataFrame:
     """Read a table as it is printed.
 
     Args:
-        number: from 1 to 7.
+        paper: "clip3d_ad".
+        number: of the table, from 1.
 
     Returns:
-        A row for each method and k; `k_shot` of Table 4 may be "full". Methods are called alike in all tables.
+        A row for each method, k and, in tables by category, metric. Methods are called alike in all tables of a paper.
     """
-    return pd.read_csv(_TABLES / f"table{number}.csv")
+    return pd.read_csv(_TABLES / paper / f"table{number}.csv")
 
 
 @cache
 def _printed() -> dict[tuple[str, int, str, str], float]:
-    """Value by method, k, category and metric; where tables repeat each other, they agree."""
+    """Value by method, k, category and metric; where the tables of a paper repeat each other, they agree."""
     values = {}
-    for number in (1, 2, 3, 5, 6, 7):  # all but those with full shots
-        for row in read_table(number).to_dict("records"):
-            method, shots = row.pop("method"), row.pop("k_shot")
+    for file in sorted(_TABLES.glob("*/table*.csv")):
+        for row in pd.read_csv(file).to_dict("records"):
+            method, shots, of_row = (
+                f"{file.parent.name}/{row.pop('method')}",
+                str(row.pop("k_shot")),
+                row.pop("metric", ""),
+            )
             for name, value in row.items():
-                if pd.isna(value):
+                if pd.isna(value) or not shots.isdigit():
                     continue
-                category, metric = (name, _PER_CATEGORY[number]) if number in _PER_CATEGORY else (MEAN, name)
-                values[method, shots, category, metric] = value
+                category, metric = (name, of_row) if of_row else (MEAN, name)
+                values[method, int(shots), category, metric] = value
     return values
 
 
 def published_methods() -> list[str]:
-    """Names that `published` knows."""
+    """Names that `published` knows, as PAPER/METHOD."""
     return list(dict.fromkeys(method for method, *_ in _printed()))
 
 
@@ -51,17 +60,17 @@ def published(method: str | None, k_shot: int, category: str, metric: str) -> fl
     """Look a number up.
 
     Args:
-        method: as in the first column of a table, "Ours" or "{6, 9}".
+        method: PAPER/METHOD as in the first column of its tables, "clip3d_ad/Ours" or "clip3d_ad/{6, 9}".
         k_shot: 1, 2 or 4.
         category: of MVTec 3D-AD, or "mean".
         metric: image_AUROC, image_AUPR, pixel_AUROC or pixel_AUPRO.
 
     Returns:
-        Per cent, or None if the paper has no such number.
+        Per cent, or None if no paper has such a number.
 
-    >>> published("Ours", 1, "bagel", "image_AUROC")
+    >>> published("clip3d_ad/Ours", 1, "bagel", "image_AUROC")
     91.1
-    >>> published("{6, 9}", 2, "mean", "pixel_AUPRO")
+    >>> published("clip3d_ad/{6, 9}", 2, "mean", "pixel_AUPRO")
     89.2
     """
     return _printed().get((method or "", k_shot, category, metric))

@@ -54,6 +54,9 @@ def _heading(jobs: Sequence[Job], found: pd.DataFrame) -> str:
     ]
     if any(job.is_random for job in jobs):
         lines.append("**(random weights): these scores mean nothing.** They only show that the model runs.")
+    if sources := dict.fromkeys(job.init_args["texture_dir"] for job in jobs if "texture_dir" in job.init_args):
+        named = ", ".join(f"the images of {source}" if source else "the shots' own and noise" for source in sources)
+        lines.append(f"Textures of the synthetic anomalies: {named}.")
     versions = found.filter(regex="^(version_|device$)").drop_duplicates()
     lines += [
         "; ".join(f"{name.removeprefix('version_')} {value}" for name, value in row.items())

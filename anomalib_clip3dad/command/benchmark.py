@@ -25,6 +25,8 @@ def benchmark(
     seeds: list[int] | None = None,
     trainer: dict | None = None,
     evaluation_size: EvaluationSize = 240,
+    model: dict | None = None,
+    only: list[str] | None = None,
     runner: Literal["local", "ray"] = "local",
     name: str = "grid",
     output: Path = Path("results/benchmark"),
@@ -43,6 +45,8 @@ def benchmark(
         seeds: of the shots and of training; the tables have mean and deviation over them.
         trainer: arguments of anomalib's Engine for all models.
         evaluation_size: height and width at which pixels are judged, or native.
+        model: what all models have in common; the settings of each go over it.
+        only: names of the models to run, or patterns such as layers*; default: all.
         runner: one job after the other on this machine, or Ray.
         name: of the grid, and of the folder of its tables.
         output: folder for the tables, in NAME, and for the finished jobs, in jobs, which its grids share.
@@ -51,7 +55,9 @@ def benchmark(
         gpus_per_job: of a job, or a part of one; with Ray only.
         address: of a running Ray cluster, auto or ray://HOST:PORT; default: one of its own on this machine.
     """
-    jobs = make_jobs(data, categories or [], k_shot or [], seeds or [], models or [], trainer, evaluation_size)
+    jobs = make_jobs(
+        data, categories or [], k_shot or [], seeds or [], models or [], trainer, evaluation_size, model, only
+    )
     if runner == "local" and (gpus_per_job or address):
         msg = "gpus_per_job and address are for Ray; add --runner ray or leave them out"
         raise InputError(msg)

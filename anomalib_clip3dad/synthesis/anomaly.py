@@ -31,6 +31,7 @@ def synthesise(
     textures: TextureSource,
     opacity: tuple[float, float] = (0.2, 1.0),
     geometry: float = 0.0,
+    size: tuple[float, float] | None = None,
 ) -> Anomalous:
     """Put an anomaly on a sample.
 
@@ -45,11 +46,12 @@ def synthesise(
         textures: where textures come from.
         opacity: least and largest opacity of the texture over the image.
         geometry: share of the anomalies that are in the cloud, in [0, 1].
+        size: least and largest share of the part that the anomaly covers; None as the paper, see `perlin_mask`.
 
     Returns:
         x-, equal to x+ outside the mask.
     """
-    mask = perlin_mask(foreground)
+    mask = perlin_mask(foreground, share=size and _log_uniform(*size))
     in_cloud = bool(torch.rand(()) < geometry)
     if in_cloud:
         xyz = spoil_cloud(xyz, foreground, mask)
@@ -57,3 +59,8 @@ def synthesise(
         weight = float(torch.empty(()).uniform_(*opacity)) * mask
         image = torch.lerp(image, textures.draw(image), weight.to(image))
     return Anomalous(image, xyz, mask)
+
+
+def _log_uniform(low: float, high: float) -> float:
+    """Draw a share; small ones are as likely as large ones."""
+    return low * (high / low) ** torch.rand(()).item()

@@ -11,7 +11,7 @@ _RANGE = 0.1  # below the highest place of the noise on the part
 _ROTATE = v2.RandomAffine(degrees=(-90, 90), interpolation=v2.InterpolationMode.BILINEAR)
 
 
-def perlin_mask(foreground: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
+def perlin_mask(foreground: torch.Tensor, threshold: float = 0.5, share: float | None = None) -> torch.Tensor:
     """Draw the mask of a synthetic anomaly.
 
     CLIP3D-AD, section 3.3.1 and Figure 3, with DRAEM's noise: lattice of 2^0..2^5 cells per axis, rotated at random,
@@ -22,6 +22,7 @@ def perlin_mask(foreground: torch.Tensor, threshold: float = 0.5) -> torch.Tenso
     Args:
         foreground: (H, W) bool, where the part is.
         threshold: of the noise, which lies in about [-1, 1].
+        share: of the part that is to be covered, in (0, 1]; beyond the paper, the threshold is then what leaves it.
 
     Returns:
         (H, W) bool, inside the foreground; empty only if that is.
@@ -30,6 +31,10 @@ def perlin_mask(foreground: torch.Tensor, threshold: float = 0.5) -> torch.Tenso
     # drawn on the CPU so that a seed gives the same mask on every device
     drawn = _ROTATE(generate_perlin_noise(height, width, device=torch.device("cpu"))[None])[0]
     noise = to_device(drawn, foreground)
+    if share is not None:
+        on_part = noise.where(foreground, -torch.inf).flatten().sort(descending=True).values
+        last = (share * foreground.sum()).long().clamp(min=1) - 1
+        return (noise >= on_part.gather(0, last[None])) & foreground
     mirrored = torch.stack([noise, noise.flip(0), noise.flip(1), noise.flip(0, 1)])
     on_part = torch.where(foreground, noise, -torch.inf)
     candidates = torch.cat([mirrored > threshold, (on_part >= on_part.max() - _RANGE)[None]]) & foreground

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
-from anomalib_clip3dad.benchmark.published import published
+from anomalib_clip3dad.benchmark.published import published, published_methods
 from anomalib_clip3dad.benchmark.summary import label
+from anomalib_clip3dad.clip import PROMPT_SETS
 from anomalib_clip3dad.errors import InputError
 
 from .conftest import PATCHCORE
@@ -35,7 +36,7 @@ def test_model_goes_over_what_holds_for_all(jobs_of: JobsOf) -> None:
 
 def test_key_is_of_what_the_result_depends_on(jobs_of: JobsOf) -> None:
     (job,) = jobs_of()
-    assert job.key == jobs_of(models=[PATCHCORE | {"name": "renamed", "published": "Ours"}])[0].key
+    assert job.key == jobs_of(models=[PATCHCORE | {"name": "renamed", "published": "clip3d_ad/Ours"}])[0].key
     for changed in ({"k_shot": [2]}, {"seeds": [1]}, {"evaluation_size": "native"}, {"trainer": {}}):
         assert job.key != jobs_of(**changed)[0].key
 
@@ -53,7 +54,10 @@ def test_key_is_of_what_the_result_depends_on(jobs_of: JobsOf) -> None:
         ({"k_shot": [0]}, "k_shot: found 0"),
         ({"evaluation_size": 0}, "evaluation_size=0"),
         ({"models": [PATCHCORE | {"init_args": [1]}]}, r"models, PatchCore: init_args is \[1\]; it needs names"),
-        ({"models": [PATCHCORE | {"published": "Our"}]}, "no published 'Our'; did you mean Ours"),
+        (
+            {"models": [PATCHCORE | {"published": "clip3d_ad/Our"}]},
+            "published 'clip3d_ad/Our'; did you mean clip3d_ad/Ours",
+        ),
         ({"trainer": {"callbacks": []}}, "trainer: callbacks cannot be given"),
     ],
 )
@@ -113,5 +117,29 @@ def test_paper_grids_share_the_full_model() -> None:
         settings.pop("name")
         return {job.key for job in make_jobs(**settings)}
 
-    first = keys("paper_table1_2")
-    assert all(len(first & keys(f"paper_table{number}")) == 150 for number in (5, 6, 7))
+    assert len(keys("paper_table1_2") & keys("ablations")) == 150
+
+
+def test_ablations_change_one_thing_and_all_of_the_paper_are_there() -> None:
+    settings = yaml.safe_load((CONFIGS / "ablations.yaml").read_text())
+    common, entries = settings["model"]["init_args"], settings["models"]
+    assert all(len(entry.get("init_args", {})) == 1 for entry in entries[1:])
+    changed = {str(value) for entry in entries for value in entry.get("init_args", {}).values()}
+    assert set(PROMPT_SETS) - {"cpe"} <= changed
+    of_tables = {method.removeprefix("clip3d_ad/") for method in published_methods()}
+    settled = {"{6, 9, 12}", "{5, 9, 14, 19, 27}", "w Multi-view"}  # three names of the full model
+    named = {entry.get("published", "").removeprefix("clip3d_ad/") for entry in entries}
+    assert {name for name in of_tables if name.startswith(("{", "w"))} - settled <= named
+    settings.pop("name")
+    for job, entry in zip(
+        make_jobs(**settings | {"categories": ["rope"], "k_shot": [1], "seeds": [0]}), entries, strict=True
+    ):
+        assert job.init_args == common | entry.get("init_args", {})
+
+
+def test_a_part_of_a_grid(jobs_of: JobsOf) -> None:
+    models = [PATCHCORE | {"name": name} for name in ("layers 1", "layers 2", "views")]
+    assert [job.name for job in jobs_of(models=models, only=["layers*"])] == ["layers 1", "layers 2"]
+    assert [job.name for job in jobs_of(models=models, only=["views", "layers 2"])] == ["layers 2", "views"]
+    with pytest.raises(InputError, match=r"only: no model of the grid is called 'layer'; there are layers 1, layers 2"):
+        jobs_of(models=models, only=["layer"])

@@ -15,7 +15,7 @@ from anomalib_clip3dad.benchmark.store import Store
 from anomalib_clip3dad.benchmark.summary import results, summary
 from anomalib_clip3dad.command.benchmark import benchmark
 
-CLIP3D = {"name": "CLIP3D-AD", "published": "Ours", "class_path": "anomalib_clip3dad.models.Clip3dAd"}
+CLIP3D = {"name": "CLIP3D-AD", "published": "clip3d_ad/Ours", "class_path": "anomalib_clip3dad.models.Clip3dAd"}
 OTHER = {"name": "other", "class_path": "a.B", "init_args": {"pretrained": None}}
 COSTS = {
     "fit_seconds": 10.0,
@@ -86,10 +86,17 @@ def test_report(tmp_path: Path) -> None:
     assert "| 1 | CLIP3D-AD | 10.0 | 5.0 | 2.00 | 1024 | - | 7 | 1.0 |" in lines
     assert "- other, tire, 1-shot, seed 1: it broke" in lines
     assert "these scores mean nothing" in text
+    assert "Textures" not in text  # nobody said where from
     assert (tmp_path / "report.md").read_text() == text
     assert len(pd.read_csv(tmp_path / "results.csv")) == 7
     assert len(pd.read_csv(tmp_path / "summary.csv")) == 2 * 4 * 3
     assert (tmp_path / "report.png").stat().st_size > 1000
+
+
+def test_report_says_where_textures_come_from(tmp_path: Path) -> None:
+    models = [CLIP3D | {"name": f"{source}", "init_args": {"texture_dir": source}} for source in (None, "dtd/images")]
+    text = write_report(grid(("bagel",), seeds=[0], models=models), tmp_path, {}, tmp_path)
+    assert "Textures of the synthetic anomalies: the shots' own and noise, the images of dtd/images." in text
 
 
 def test_report_of_nothing(tmp_path: Path) -> None:

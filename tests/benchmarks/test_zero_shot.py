@@ -38,7 +38,15 @@ def test_image_aurocs_compare_each_kind_with_the_good() -> None:
 def test_by_prompts_alone_is_the_untrained_model(tiny_clip: str, tmp_path: Path) -> None:
     data = parts_of("gear", str(tmp_path), 2, 1, size=(64, 80), num_train=1, num_validation=1)
     model = Clip3dAd(
-        tiny_clip, None, "gear", layers=[3], adapter_ratio=0.0, fusion="late", crop_to_part=True, post_processor=False
+        tiny_clip,
+        None,
+        "gear",
+        layers=[3],
+        adapter_ratio=0.0,
+        fusion="late",
+        crop_to_part=True,
+        score_reduction="part_max",
+        post_processor=False,
     ).eval()
     samples = read(model, data)
     assert samples.masks.shape == (6, 96, 96)

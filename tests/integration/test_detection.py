@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the offline model finds by prompts alone, and what training changes; docs/small_clip.md has the figures."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from anomalib.engine import Engine
 from lightning.pytorch import Callback, seed_everything
 
-from anomalib_clip3dad.callbacks import AnomalySynthesis
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.models import Clip3dAd
+
+OFFLINE = Path(__file__).parents[2] / "configs" / "offline.yaml"
 
 
 class Alarm(Callback):
@@ -40,13 +43,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float
 
     def test(pretrained: str | None, max_steps: int) -> dict[str, float]:
         seed_everything(0, verbose=False)
-        offline: dict[str, Any] = {"view_paint": "grey", "crop_to_part": True, "fusion": "late", "balanced_loss": True}
-        model = Clip3dAd("ViT-Ti-Lite0-16-240", pretrained, post_processor=False, visualizer=False, **offline)
+        offline = yaml.safe_load(OFFLINE.read_text())["model"]["init_args"] | {"pretrained": pretrained}
+        model = Clip3dAd(**offline, post_processor=False, visualizer=False)
         alarm = Alarm()
         engine = Engine(
             default_root_dir=root / "results",
             max_steps=max_steps,
-            callbacks=[AnomalySynthesis(geometry=0.5), alarm],
+            callbacks=[alarm],
             logger=False,
             enable_progress_bar=False,
         )

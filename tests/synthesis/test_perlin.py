@@ -54,3 +54,17 @@ def test_a_higher_threshold_leaves_less_of_the_same_mask() -> None:
         masks.append(perlin_mask(everywhere, threshold))
     assert (masks[1] & ~masks[0]).sum() == 0
     assert masks[0].sum() > masks[1].sum()
+
+
+def test_a_share_of_the_part_is_where_the_noise_is_highest() -> None:
+    foreground = torch.rand(40, 60) > 0.3
+    for seed, share in enumerate((0.001, 0.02, 0.3, 1.0)):
+        torch.manual_seed(seed)
+        noise = _ROTATE(generate_perlin_noise(40, 60, device=torch.device("cpu"))[None])[0]
+        torch.manual_seed(seed)
+        mask = perlin_mask(foreground, share=share)
+        count = max(int(share * foreground.sum().item()), 1)
+        lowest = sorted(noise[foreground].tolist(), reverse=True)[count - 1]
+        assert torch.equal(mask, (noise >= lowest) & foreground)
+        assert mask.sum() >= count
+    assert not perlin_mask(torch.zeros(8, 8, dtype=torch.bool), share=0.1).any()

@@ -14,7 +14,8 @@ from .features import FeatureStore, FrozenFeatures, join
 class KnownShotsMixin(LightningModule):
     """Reads each shot once per fit. Put it before AnomalibModule among the bases."""
 
-    read: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], FrozenFeatures]
+    cut: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any]
+    read: Callable[[Any], FrozenFeatures]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,7 +52,8 @@ class KnownShotsMixin(LightningModule):
         """
         shots = self._shots(batch)
         rows = slice(len(batch.image) // 2 if self._store.knows(shots) else 0, None)
-        features = self.read(batch.image.as_subclass(torch.Tensor)[rows], batch.depth_map[rows], foreground[rows])
+        image = batch.image.as_subclass(torch.Tensor)
+        features = self.read(self.cut(image[rows], batch.depth_map[rows], foreground[rows]))
         if rows.start:
             return join([self._store.get(shots), features])
         self._store.put(shots, features.rows(slice(len(shots))))

@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 import torch
@@ -15,7 +15,7 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback
-from torch import nn
+from torch import Tensor
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
 from anomalib_clip3dad.clip import VisionTower, cached_embeddings, load_clip, prompt_ensemble
@@ -23,6 +23,7 @@ from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
     MultiViewRenderer,
+    PartBox,
     check_paint,
     crop_image,
     crop_nearest,
@@ -35,11 +36,28 @@ from anomalib_clip3dad.models.base import RGBXYZModel
 from .features import FrozenFeatures
 from .known_shots import KnownShotsMixin
 from .loss import bidirectional_contrastive_loss, segmentation_loss
+from .scoring import REDUCTIONS, Scoring
 from .torch_model import FUSIONS, Adapted, Clip3dAdModel
 
 logger = logging.getLogger(__name__)
 
 _CROP_DETAIL = 2  # the picture that a part is cut out of is so many times what CLIP reads
+
+
+class Cut(NamedTuple):
+    """What CLIP is to read of B samples.
+
+    Attributes:
+        image: (B, 3, S, S) RGB in [0, 1].
+        xyz: (B, 3, S, S), metres, camera frame, (0, 0, 0) = not measured.
+        foreground: (B, S, S) bool, the part.
+        box: where in the whole picture that is, see `find_part`; None for the whole.
+    """
+
+    image: Tensor
+    xyz: Tensor
+    foreground: Tensor
+    box: PartBox | None
 
 
 class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
@@ -70,9 +88,25 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
             dent may show in the views alone, a stain in the picture alone.
         adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
         decoder_depth: transformer blocks of the decoder; our choice.
+        map_temperature: gamma of the anomaly map (Eq. 9); our choice is CLIP's own.
+        score_temperature: tau of the image's score (Eq. 16); likewise.
+        score_reduction: what of the map goes into the score: "max" (Eq. 18), "part_max" the largest patch that shows
+            the part, "part_top5" the mean of its five largest; the last two, beyond the paper, leave the table out.
+        texture_dir: folder of texture images for the synthetic anomalies (section 3.3.1), DTD for instance; None takes
+            the shots' own texture and noise.
+        opacity: least and largest opacity of a texture; our choice.
+        geometry: share of the synthetic anomalies that are dents, bumps or missing points in the cloud, in [0, 1];
+            beyond the paper, where both of a pair share one cloud.
+        anomaly_size: least and largest share of the part that a synthetic anomaly covers; None cuts the noise at 0.5
+            as the paper does, which makes anomalies larger than most real ones.
         loss_temperature: divides the similarities of the contrastive loss; the paper has none, which is 1.
         balanced_loss: let anomalous and normal pixels weigh alike in the segmentation loss; the paper averages it over
             all pixels, nearly all of which are normal.
+        classification_text_lr: learning rate of A_cg (section 4.1.3), as are the next four.
+        segmentation_text_lr: of A_sg.
+        image_adapter_lr: of the image adapter.
+        decoder_lr: of the decoder.
+        fusion_lr: of both fusions.
         max_steps: optimiser steps where the trainer is given no limit (`max_steps`, `max_epochs`, `max_time`; Lightning
             does not tell its default of 1000 epochs from a limit of 1000 epochs); our choice.
         pre_processor: see `AnomalibModule`; the default only resizes, CLIP's mean and deviation are in the model.
@@ -93,6 +127,9 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         "fusion",
         "adapter_ratio",
         "decoder_depth",
+        "map_temperature",
+        "score_temperature",
+        "score_reduction",
     )
 
     def __init__(
@@ -110,8 +147,20 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         fusion: str = "sum",
         adapter_ratio: float = 0.2,
         decoder_depth: int = 2,
+        map_temperature: float = 0.07,
+        score_temperature: float = 0.07,
+        score_reduction: str = "max",
+        texture_dir: str | None = None,
+        opacity: tuple[float, float] = (0.2, 1.0),
+        geometry: float = 0.0,
+        anomaly_size: tuple[float, float] | None = None,
         loss_temperature: float = 1.0,
         balanced_loss: bool = False,
+        classification_text_lr: float = 1e-5,
+        segmentation_text_lr: float = 5e-5,
+        image_adapter_lr: float = 5e-4,
+        decoder_lr: float = 5e-4,
+        fusion_lr: float = 1e-4,
         max_steps: int = 200,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
@@ -119,9 +168,11 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         visualizer: Visualizer | bool = True,
     ) -> None:
         prompt_ensemble(prompts)  # wrong names and numbers should not wait for seconds of loading
-        if fusion not in FUSIONS:
-            msg = f"fusion={fusion!r}: give one of {', '.join(FUSIONS)}"
-            raise InputError(msg)
+        for name, value, known in (("fusion", fusion, FUSIONS), ("score_reduction", score_reduction, REDUCTIONS)):
+            if value not in known:
+                msg = f"{name}={value!r}: give one of {', '.join(known)}"
+                raise InputError(msg)
+        synthesis = AnomalySynthesis(texture_dir, opacity, geometry, anomaly_size)
         if views:
             view_rotations(views)
             check_paint(view_paint)
@@ -139,13 +190,28 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         self.max_steps = max_steps
         self.loss_temperature = loss_temperature
         self.balanced_loss = balanced_loss
+        self.learning_rates = {
+            "classification_text_adapter": classification_text_lr,
+            "segmentation_text_adapter": segmentation_text_lr,
+            "image_adapter": image_adapter_lr,
+            "decoder": decoder_lr,
+            "global_fusion": fusion_lr,
+            "local_fusion": fusion_lr,
+        }
+        self._synthesis = synthesis
         self.model: Clip3dAdModel = Clip3dAdModel(
-            tower, len(self.views), align_views, fusion, adapter_ratio, decoder_depth
+            tower,
+            len(self.views),
+            align_views,
+            fusion,
+            adapter_ratio,
+            decoder_depth,
+            Scoring(map_temperature, score_temperature, score_reduction),
         )
         if self.views:
             self.renderer = MultiViewRenderer(self.views, tower.image_size, view_paint)
         # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and set_class() lets it go.
-        self._embed: Callable[..., torch.Tensor] | None = partial(
+        self._embed: Callable[..., Tensor] | None = partial(
             cached_embeddings, clip, clip_model, open_clip.get_tokenizer(clip_model)
         )
         if class_name:
@@ -153,7 +219,7 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
 
     def own_callbacks(self) -> Sequence[Callback]:
         """The synthesis, before the pre-processor."""
-        return [self.given(AnomalySynthesis) or AnomalySynthesis()]
+        return [self.given(AnomalySynthesis) or self._synthesis]
 
     # ------------------------------------------------------------------ steps
     def setup(self, stage: str) -> None:
@@ -198,7 +264,7 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         super().on_load_checkpoint(checkpoint)
         self.class_name, self._embed = checkpoint["class_name"], None
 
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
         foreground = prepare_cloud(batch)
         mask = batch.gt_mask
@@ -208,7 +274,7 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         self.log_dict(losses, prog_bar=True, batch_size=len(batch.image) // 2)
         return losses["train_loss"]
 
-    def losses(self, features: FrozenFeatures, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(self, features: FrozenFeatures, mask: Tensor) -> dict[str, Tensor]:
         """Eq. 11-15 on the frozen features of pairs.
 
         Args:
@@ -235,8 +301,8 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
             "train_loss_con": contrastive,
         }
 
-    def read(self, image: torch.Tensor, xyz: torch.Tensor, foreground: torch.Tensor) -> FrozenFeatures:
-        """What the frozen part says of pictures and their clouds: the part cut out if asked, its views rendered.
+    def cut(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Cut:
+        """Cut the part out and enlarge it to what CLIP reads, if that is asked.
 
         Args:
             image: (B, 3, H, W) RGB in [0, 1], H and W those of the pre-processor.
@@ -244,50 +310,47 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
             foreground: (B, H, W) bool, the part.
 
         Returns:
-            The features, for training and for `judge`.
+            All three as CLIP reads them, and where they come from.
 
         Raises:
             ValueError: If the pictures are of another size than CLIP reads, and no part is cut out of them.
         """
+        size = self.model.map_size
         if self.crop_to_part:
-            box, size = find_part(foreground), self.model.map_size
-            image, xyz = crop_image(image, box, size), crop_nearest(xyz, box, size)
-            foreground = crop_nearest(foreground[:, None].to(torch.uint8), box, size)[:, 0] > 0
-        if image.shape[-2:] != torch.Size(self.model.map_size):
-            rows, columns = image.shape[-2:]
-            msg = f"pre_processor: it gives pictures of {rows} x {columns}, but this CLIP reads {self.model.map_size}; "
-            msg += "let it resize to that, or leave it out"
+            box = find_part(foreground)
+            shown = crop_nearest(foreground[:, None].to(torch.uint8), box, size)[:, 0] > 0
+            return Cut(crop_image(image, box, size), crop_nearest(xyz, box, size), shown, box)
+        if image.shape[-2:] != torch.Size(size):
+            msg = f"pre_processor: it gives pictures of {tuple(image.shape[-2:])}, but this CLIP reads {size}; let it "
+            msg += "resize to that, or leave it out"
             raise InputError(msg)
-        views = self.renderer(image, xyz, foreground) if self.views else None
-        return self.model.read(image, views)
+        return Cut(image, xyz, foreground, None)
 
-    def judge(self, image: torch.Tensor, xyz: torch.Tensor, foreground: torch.Tensor) -> InferenceBatch:
+    def read(self, cut: Cut) -> FrozenFeatures:
+        """What the frozen part says of what `cut` gave, views rendered."""
+        views = self.renderer(cut.image, cut.xyz, cut.foreground) if self.views else None
+        return self.model.read(cut.image, views)
+
+    def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
         """Score pictures and their clouds, in [0, 1]; the map is in the frame of the whole picture.
 
         Raises:
-            ValueError: If no class was set, so that there are no prompts to compare with.
+            ValueError: If no class was set, so that there are no prompts to compare with; also as `cut`.
         """
         if self._embed is not None:
             msg = "class_name: the model does not know what its prompts speak of; give class_name, call set_class(), "
             msg += "or load a checkpoint"
             raise InputError(msg)
-        found = self.model.compare(self.read(image, xyz, foreground))
+        cut = self.cut(image, xyz, foreground)
+        found = self.model.compare(self.read(cut), cut.foreground)
         assert isinstance(found, InferenceBatch)  # noqa: S101
-        if not self.crop_to_part:
+        if cut.box is None:
             return found
         assert found.anomaly_map is not None  # noqa: S101
         size = (image.shape[-2], image.shape[-1])
-        return found._replace(anomaly_map=paste_map(found.anomaly_map, find_part(foreground), size))
+        return found._replace(anomaly_map=paste_map(found.anomaly_map, cut.box, size))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with a learning rate for each part (section 4.1.3)."""
-        rates: list[tuple[float, list[nn.Module]]] = [
-            (1e-5, [self.model.classification_text_adapter]),
-            (5e-5, [self.model.segmentation_text_adapter]),
-            (5e-4, [self.model.image_adapter, self.model.decoder]),
-            (1e-4, [self.model.global_fusion, self.model.local_fusion] if self.views else []),
-        ]
-        groups = [
-            {"params": [p for part in parts for p in part.parameters()], "lr": rate} for rate, parts in rates if parts
-        ]
-        return torch.optim.Adam(groups)
+        parts = ((getattr(self.model, name, None), rate) for name, rate in self.learning_rates.items())
+        return torch.optim.Adam([{"params": [*part.parameters()], "lr": rate} for part, rate in parts if part])

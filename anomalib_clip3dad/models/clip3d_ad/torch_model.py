@@ -15,7 +15,16 @@ from .adapters import Adapter
 from .decoder import CoarseToFineDecoder
 from .features import FrozenFeatures, read_samples
 from .fusion import GlobalFusion, LocalFusion
-from .scoring import anomaly_score, late_score, similarity_map
+from .scoring import (
+    Scoring,
+    anomalous_share,
+    anomaly_score,
+    enlarge,
+    late_score,
+    part_patches,
+    patch_shares,
+    reduce_on_part,
+)
 
 FUSIONS = ("sum", "late")
 """How views join the picture: their embeddings are added (the paper), or both are judged apart."""
@@ -39,6 +48,7 @@ class Clip3dAdModel(nn.Module):
         fusion: one of `FUSIONS`.
         adapter_ratio: share of the adapters' correction.
         decoder_depth: transformer blocks of the decoder.
+        scoring: how similarities become map and score.
     """
 
     text: torch.Tensor
@@ -51,12 +61,14 @@ class Clip3dAdModel(nn.Module):
         fusion: str = "sum",
         adapter_ratio: float = 0.2,
         decoder_depth: int = 2,
+        scoring: Scoring = Scoring(),  # noqa: B008  # a tuple, which nobody can change
     ) -> None:
         super().__init__()
         self.tower = tower
         self.num_views = num_views
         self.align_views = align_views
         self.fusion = fusion
+        self.scoring = scoring
         num_layers = len(tower.layers) - bool(num_views)
         self.image_adapter = Adapter(tower.embed_dim, adapter_ratio)
         self.classification_text_adapter = Adapter(tower.embed_dim, adapter_ratio)
@@ -97,7 +109,7 @@ class Clip3dAdModel(nn.Module):
             raise InputError(msg)
         return read_samples(self.tower, image, views, self.align_views)
 
-    def compare(self, features: FrozenFeatures) -> Adapted | InferenceBatch:
+    def compare(self, features: FrozenFeatures, foreground: torch.Tensor | None = None) -> Adapted | InferenceBatch:
         """Run the trained part alone: adapted [CLS] I and decoded patches F, each plus what the views add (Eq. 5-10).
 
         With `fusion` "late", beyond the paper, what the views add is compared with the texts apart, where they show the
@@ -105,6 +117,7 @@ class Clip3dAdModel(nn.Module):
 
         Args:
             features: what `read` gave.
+            foreground: (B, S, S) bool, the part, for the scores; None: everywhere.
 
         Returns:
             As `forward`.
@@ -119,14 +132,18 @@ class Clip3dAdModel(nn.Module):
                 patches.append((local, features.seen.any(dim=1)))
             else:
                 embeddings, patches = [embeddings[0] + of_views], [(patches[0][0] + local, None)]
-        text = self.segmentation_text_adapter(self.text)
-        maps = [similarity_map(each, text, self.tower.grid_size, self.map_size, seen=seen) for each, seen in patches]
+        text, grid = self.segmentation_text_adapter(self.text), self.tower.grid_size
+        shares = [patch_shares(each, text, self.scoring.map_temperature, seen) for each, seen in patches]
+        maps = [enlarge(share, grid, self.map_size) for share in shares]
         anomaly_map = torch.stack(maps).amax(dim=0)
         text = self.classification_text_adapter(self.text)
         if self.training:
             return Adapted(embeddings, text, anomaly_map)
-        if self.fusion == "late":
-            score = late_score(embeddings, text, maps)
+        of_images = [anomalous_share(embedding, text, self.scoring.score_temperature) for embedding in embeddings]
+        if self.scoring.reduction == "max":
+            of_maps = [each.amax(dim=(-2, -1)) for each in maps]
         else:
-            score = anomaly_score(embeddings[0], text, anomaly_map)
-        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+            part = part_patches(foreground, grid) if foreground is not None else torch.ones_like(shares[0]).bool()
+            of_maps = [reduce_on_part(share, part, self.scoring.reduction) for share in shares]
+        join = late_score if self.fusion == "late" else anomaly_score
+        return InferenceBatch(pred_score=join(of_images, of_maps), anomaly_map=anomaly_map)

@@ -238,7 +238,7 @@ def test_judged_apart_both_embeddings_are_compared_with_the_texts(tiny_clip: str
         SimpleNamespace(current_epoch=0, global_rank=0, world_size=1), model, batch, 0
     )
     foreground = prepare_cloud(_prepared(model, batch))
-    features = model.read(batch.image, batch.depth_map, foreground)
+    features = model.read(model.cut(batch.image, batch.depth_map, foreground))
     picture, views = model.model.image_adapter(features.cls), model.model.global_fusion(features.view_cls)
     text = model.model.classification_text_adapter(model.model.text)
     apart = [bidirectional_contrastive_loss(*each.chunk(2), text[:1], text[1:]) for each in (picture, views)]
@@ -483,7 +483,7 @@ def test_prompts_name_the_category_of_the_data(tiny_clip: str, caplog: pytest.Lo
 def test_a_pre_processor_of_another_size_than_clips_is_refused(tiny_clip: str) -> None:
     pre_processor = Clip3dAd.configure_pre_processor((64, 64))
     assert list(pre_processor.transform.size) == [64, 64]
-    with pytest.raises(ValueError, match=r"pictures of 64 x 64, but this CLIP reads \(48, 48\)"):
+    with pytest.raises(ValueError, match=r"pictures of \(64, 64\), but this CLIP reads \(48, 48\)"):
         make(tiny_clip, pre_processor=pre_processor).predict(*bumpy_part())
 
 

@@ -7,13 +7,21 @@ import torch
 from anomalib.data import ImageBatch
 from anomalib.metrics import AUROC
 
-from anomalib_clip3dad.models.clip3d_ad.scoring import anomaly_score, similarity_map
+from anomalib_clip3dad.models.clip3d_ad.scoring import (
+    anomalous_share,
+    anomaly_score,
+    enlarge,
+    late_score,
+    part_patches,
+    patch_shares,
+    reduce_on_part,
+)
 
 
 def test_equations_9_and_10() -> None:
-    """Patch by patch, at the grid's own size so that nothing is interpolated."""
+    """Patch by patch."""
     features, text = torch.randn(2, 6, 5), torch.randn(2, 5)
-    s_map = similarity_map(features, text, grid=(2, 3), size=(2, 3))
+    shares = patch_shares(features, text)
     t = text.double().numpy()
     t /= np.linalg.norm(t, axis=1, keepdims=True)
     for b in range(2):
@@ -21,24 +29,28 @@ def test_equations_9_and_10() -> None:
             f = features[b, p].double().numpy()
             m_sim = (f / np.linalg.norm(f)) @ t.T / 0.07
             softmax = np.exp(m_sim[1]) / np.exp(m_sim).sum()
-            assert s_map[b, p // 3, p % 3].item() == pytest.approx(softmax, abs=1e-6)
+            assert shares[b, p].item() == pytest.approx(softmax, abs=1e-6)
+
+
+def test_patches_nobody_saw_are_normal() -> None:
+    features, text, seen = torch.randn(2, 6, 5), torch.randn(2, 5), torch.rand(2, 6) > 0.5
+    shares = patch_shares(features, text, seen=seen)
+    assert torch.equal(shares == 0, ~seen)
+    assert torch.equal(shares[seen], patch_shares(features, text)[seen])
 
 
 def test_map_is_enlarged_bilinearly() -> None:
-    text = torch.eye(2)
-    angle = torch.tensor([0.6, 0.7, 0.8, 0.9])
-    features = torch.stack([angle.cos(), angle.sin()], -1)[None]
-    small = similarity_map(features, text, (2, 2), (2, 2))[0]
-    large = similarity_map(features, text, (2, 2), (4, 4))[0]
+    small = torch.rand(1, 2, 2)
+    large = enlarge(small.flatten(1), (2, 2), (4, 4))[0]
     # output pixel 1 of 4 lies at input coordinate (1 + 0.5) / 2 - 0.5 = 0.25
-    row0, row1 = (0.75 * small[r, 0] + 0.25 * small[r, 1] for r in range(2))
+    row0, row1 = (0.75 * small[0, r, 0] + 0.25 * small[0, r, 1] for r in range(2))
     assert large[1, 1].item() == pytest.approx((0.75 * row0 + 0.25 * row1).item(), abs=1e-6)
-    torch.testing.assert_close(large[0, 0], small[0, 0])
+    torch.testing.assert_close(large[0, 0], small[0, 0, 0])
 
 
 def test_equations_16_to_18() -> None:
     image, text, s_map = torch.randn(3, 5), torch.randn(2, 5), torch.rand(3, 4, 6)
-    scores = anomaly_score(image, text, s_map)
+    scores = anomaly_score([anomalous_share(image, text)], [s_map.amax((1, 2))])
     for b in range(3):
         s = [float(torch.dot(image[b], t) / image[b].norm() / t.norm()) for t in text]
         total = math.exp(s[0] / 0.07) + math.exp(s[1] / 0.07)
@@ -50,7 +62,8 @@ def test_equations_16_to_18() -> None:
 def test_the_worst_score_is_no_logit_to_torchmetrics() -> None:
     """In batches of one, each of which torchmetrics looks at by itself."""
     text = torch.eye(2)
-    scores = [anomaly_score(torch.tensor([[1.0, x]]), text, torch.full((1, 2, 2), x)) for x in (0.9, 1.0, 0.2, 0.8)]
+    values = (torch.tensor([x]) for x in (0.9, 1.0, 0.2, 0.8))
+    scores = [anomaly_score([anomalous_share(torch.stack([torch.ones(1), x], 1), text)], [x]) for x in values]
     metric = AUROC(fields=["pred_score", "gt_label"])
     for score, label in zip(scores, (True, True, False, False), strict=True):
         metric.update(ImageBatch(image=torch.zeros(1, 3, 2, 2), pred_score=score, gt_label=torch.tensor([label])))
@@ -59,10 +72,42 @@ def test_the_worst_score_is_no_logit_to_torchmetrics() -> None:
 
 
 def test_half_precision_around_does_not_reach_the_similarities() -> None:
-    image, text, features = torch.randn(3, 5), torch.randn(2, 5), torch.randn(3, 6, 5)
-    expected = similarity_map(features, text, (2, 3), (4, 6))
+    features, text = torch.randn(3, 6, 5), torch.randn(2, 5)
+    expected = patch_shares(features, text)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        s_map = similarity_map(features, text, (2, 3), (4, 6))
-        scores = anomaly_score(image, text, s_map)
-    assert scores.dtype == s_map.dtype == torch.float32
-    assert torch.equal(s_map, expected)
+        shares = patch_shares(features, text)
+    assert shares.dtype == torch.float32
+    assert torch.equal(shares, expected)
+
+
+def test_late_score_is_a_noisy_or() -> None:
+    images, maps = list(torch.rand(2, 4)), list(torch.rand(2, 4))
+    scores = late_score(images, maps)
+    for i in range(4):
+        normal = 1.0
+        for share in (*images, *maps):
+            normal *= 1 - share[i].item()
+        assert scores[i].item() == pytest.approx(1 - normal**0.25, abs=1e-6)
+
+
+def test_patches_show_the_part_on_half_of_their_pixels() -> None:
+    foreground = torch.rand(3, 8, 12) > 0.5
+    foreground[2] = False
+    part = part_patches(foreground, (2, 3))
+    for b in range(2):
+        for p in range(6):
+            row, column = 4 * (p // 3), 4 * (p % 3)
+            assert part[b, p] == (foreground[b, row : row + 4, column : column + 4].sum() >= 8)
+    assert part[2].all()  # no part: all there is
+
+
+@pytest.mark.parametrize("on_part", [1, 3, 9])
+def test_what_of_the_map_counts(on_part: int) -> None:
+    shares, part = torch.rand(2, 12), torch.zeros(2, 12, dtype=torch.bool)
+    part[:, :on_part] = True
+    shares[:, on_part:] += 1  # the table
+    for b in range(2):
+        shown = sorted(shares[b, :on_part].tolist(), reverse=True)
+        assert reduce_on_part(shares, part, "part_max")[b].item() == pytest.approx(shown[0])
+        mean = sum(shown[:5]) / len(shown[:5])
+        assert reduce_on_part(shares, part, "part_top5")[b].item() == pytest.approx(mean, abs=1e-6)
