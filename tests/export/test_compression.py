@@ -11,8 +11,7 @@ from anomalib.deploy import CompressionType
 from anomalib_clip3dad.data import Folder3DXYZ
 from anomalib_clip3dad.export.compression import calibration_samples, compress
 from tests.data.conftest import write_parts
-
-from .conftest import Deployed, batch
+from tests.deployed import Deployed, batch
 
 TYPES = {CompressionType.FP16: {"f16"}, CompressionType.INT8: {"i8", "u8"}, CompressionType.INT8_PTQ: {"i8", "u8"}}
 SHARE = {CompressionType.FP16: 0.6, CompressionType.INT8: 0.6, CompressionType.INT8_PTQ: 0.8}

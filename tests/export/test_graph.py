@@ -4,8 +4,7 @@ import torch
 
 from anomalib_clip3dad.export.graph import OUTPUTS, trace
 from anomalib_clip3dad.models import Clip3dAd
-
-from .conftest import Deployed, batch
+from tests.deployed import Deployed, batch
 
 
 def test_a_program_for_any_size_and_number_of_samples(deployed: Deployed) -> None:

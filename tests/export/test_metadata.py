@@ -7,8 +7,7 @@ import torch
 from anomalib_clip3dad.clip.weights import weights_hash
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.export.metadata import Metadata, describe
-
-from .conftest import Deployed
+from tests.deployed import Deployed
 
 
 def test_what_is_said_of_a_model(deployed: Deployed) -> None:

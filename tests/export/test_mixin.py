@@ -15,8 +15,7 @@ import anomalib_clip3dad
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.export.mixin import need
 from anomalib_clip3dad.inference import RGBXYZInferencer
-
-from .conftest import FIXED, Deployed, batch
+from tests.deployed import FIXED, Deployed, batch
 
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -10,8 +10,7 @@ from anomalib.data import DepthBatch
 from anomalib_clip3dad.data import Intrinsics
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from tests.data.conftest import write_parts
-
-from .conftest import FIXED, Deployed, batch
+from tests.deployed import FIXED, Deployed, batch
 
 FIELDS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
 

@@ -14,8 +14,7 @@ from onnx import TensorProto, helper
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.export.metadata import describe
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Torch, open_model
-
-from .conftest import FIXED, Deployed, batch
+from tests.deployed import FIXED, Deployed, batch
 
 OPEN: dict[str, Callable[[Deployed], Any]] = {
     "checkpoint": lambda d: Torch(d.checkpoint, "cpu"),

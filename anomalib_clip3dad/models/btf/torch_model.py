@@ -9,8 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
 from anomalib_clip3dad.models.backbone import normalisation
-
-from .memory import PatchMemory
+from anomalib_clip3dad.models.patch_memory import PatchMemory
 
 _PATCH = 8  # pixels: 28 x 28 patches of 224 x 224, those of the finest stage that the backbone gives
 
@@ -31,7 +30,7 @@ class BtfModel(nn.Module):
         super().__init__()
         self.tower = extractor or nn.Identity()
         self.with_rgb, self.with_fpfh = extractor is not None, with_fpfh
-        self.memory = PatchMemory([str(layer) for layer in extractor.layers] if extractor else (), num_neighbors)
+        self.memory = PatchMemory(num_neighbors)
         if extractor is not None:
             for name, values in zip(("mean", "std"), normalisation(extractor), strict=True):
                 self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
@@ -61,8 +60,9 @@ class BtfModel(nn.Module):
         BTF's are pooled without padding and brought to h, w by adaptive pooling; PatchCore pads and interpolates.
         """
         features = self.tower((image - self.mean) / self.std)
-        pooled = {layer: self.memory.feature_pooler(feature) for layer, feature in features.items()}
-        return self.memory.generate_embedding(pooled)
+        finest, *others = (F.avg_pool2d(feature, 3, 1, 1) for feature in features.values())
+        grid = finest.shape[-2:]
+        return torch.cat([finest, *(F.interpolate(other, grid, mode="bilinear") for other in others)], dim=1)
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
         """Judge a batch; arguments are those of `embed`, answer and errors those of `PatchMemory`."""

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bank of normal patches, and how far other patches lie from it: PatchCore from its features on."""
+
+import numpy as np
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models.components import DynamicBufferMixin, KCenterGreedy
+from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from einops import rearrange
+from torch import Tensor
+
+from anomalib_clip3dad.errors import InputError
+
+_AT_ONCE = 4096  # patches whose distances to the whole bank are held in memory together
+
+
+class PatchMemory(DynamicBufferMixin):
+    """PatchCore's memory bank for features that come from anywhere; coreset and map are anomalib's.
+
+    Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022. Fed with the features of anomalib's
+    PatchCore, it gives the scores of that.
+
+    Args:
+        num_neighbors: neighbours in the bank that the score is weighed by (Eq. 7); all there are, if they are fewer.
+    """
+
+    memory_bank: Tensor
+
+    def __init__(self, num_neighbors: int = 3) -> None:
+        super().__init__()
+        self.num_neighbors = num_neighbors
+        self.anomaly_map_generator = AnomalyMapGenerator()
+        self.register_buffer("memory_bank", torch.empty(0))
+        self._remembered: list[Tensor] = []
+
+    def remember(self, embedding: Tensor) -> None:
+        """Keep the patches of normal samples, `(B, C, h, w)`."""
+        self._remembered.append(rearrange(embedding, "b c h w -> (b h w) c"))
+
+    def choose_coreset(self, sampling_ratio: float, seed: int) -> None:
+        """Thin out what was remembered to a bank that covers it: greedy, each patch the farthest from those chosen.
+
+        Args:
+            sampling_ratio: share of the patches to keep, in (0, 1].
+            seed: of the first patch and of the random projection that distances are measured in; the generators of
+                others are left as they were.
+
+        Raises:
+            ValueError: If so small a share of so few patches is none.
+        """
+        patches = torch.cat(self._remembered) if self._remembered else torch.empty(0, 0)
+        if int(sampling_ratio * len(patches)) < 1:
+            msg = f"coreset_sampling_ratio={sampling_ratio}: nothing would be left of {len(patches)} patches; raise it"
+            raise InputError(msg)
+        self._remembered = []
+        numpy_state = np.random.get_state()  # noqa: NPY002  # scikit-learn's, which anomalib's projection draws from
+        with torch.random.fork_rng([patches.device] if patches.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            try:
+                self.memory_bank = KCenterGreedy(patches, sampling_ratio).sample_coreset()
+            finally:
+                np.random.set_state(numpy_state)  # noqa: NPY002
+
+    def nearest(self, patches: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Find the nearest patches of the bank.
+
+        Args:
+            patches: `(N, C)`.
+            count: K, at most as many as the bank has.
+
+        Returns:
+            Their distances, the smallest first, and their places in the bank, `(N, K)` each.
+        """
+        # one part in a traced graph, which is for any number of patches
+        parts = [patches] if torch.compiler.is_compiling() else patches.split(_AT_ONCE)
+        found = [PatchcoreModel.euclidean_dist(part, self.memory_bank) for part in parts]
+        nearest = [part.min(1, keepdim=True) if count == 1 else part.topk(count, 1, largest=False) for part in found]
+        distances, places = zip(*nearest, strict=True)
+        return torch.cat(distances), torch.cat(places)
+
+    def forward(self, embedding: Tensor, size: tuple[int, int]) -> InferenceBatch:
+        """Score patches by their distance to the bank.
+
+        Args:
+            embedding: `(B, C, h, w)`.
+            size: height and width of the map.
+
+        Returns:
+            `pred_score` (B,) and `anomaly_map` (B, *size), larger = more anomalous.
+
+        Raises:
+            ValueError: If the bank is empty.
+        """
+        if not len(self.memory_bank):
+            msg = "the memory bank is empty; train the model or load a checkpoint"
+            raise InputError(msg)
+        height, width = embedding.shape[-2:]
+        patches = rearrange(embedding, "b c h w -> (b h w) c")
+        distances, places = (rearrange(of, "(b p) 1 -> b p", p=height * width) for of in self.nearest(patches, 1))
+        on_grid = rearrange(distances, "b (h w) -> b 1 h w", h=height)
+        anomaly_map = rearrange(self.anomaly_map_generator(on_grid, size), "b 1 h w -> b h w")
+        patches = rearrange(patches, "(b p) c -> b p c", p=height * width)
+        return InferenceBatch(pred_score=self._score(distances, places, patches), anomaly_map=anomaly_map)
+
+    def _score(self, distances: Tensor, places: Tensor, patches: Tensor) -> Tensor:
+        """PatchCore, Eq. 6 and 7: the largest distance s*, less where even neighbours of m* in the bank are far."""
+        if self.num_neighbors == 1:
+            return distances.amax(1)
+        worst = distances.argmax(1, keepdim=True)
+        farthest, its_place = (of.gather(1, worst)[:, 0] for of in (distances, places))  # s*, place of m*
+        patch = patches.gather(1, worst[..., None].expand(-1, -1, patches.shape[2]))  # m^test,*
+        _, neighbours = self.nearest(self.memory_bank[its_place], min(self.num_neighbors, len(self.memory_bank)))
+        to_neighbours = PatchcoreModel.euclidean_dist(patch, self.memory_bank[neighbours])[:, 0]
+        return (1 - to_neighbours.softmax(dim=1)[:, 0]) * farthest
