@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test quick lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -20,12 +20,14 @@ install: .venv/installed ## set up .venv with everything (about 6 GB, mostly PyT
 demo: install ## the main job on made-up parts: generate, train on 4, test, draw
 	$(BIN)/python examples/demo.py
 
-# Export in a process of its own: with all tests in one, a training behind it ended in a segmentation fault.
-EXPORT := tests/deploy tests/command/test_parity.py
+# one process for each core, single-threaded tests in each
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist loadgroup
 
 test: install lint ## lint, types, all tests
-	$(BIN)/python -m pytest $(EXPORT)
-	$(BIN)/python -m pytest $(EXPORT:%=--ignore=%)
+	$(PYTEST)
+
+quick: install lint ## the same without what takes long: some 3 minutes
+	$(PYTEST) -m "not slow"
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ImageNet weights of EfficientNet-Lite0 that come as a package, so that they need no network."""
 
-import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError, MissingFileError
+from anomalib_clip3dad.weights import file_digest
 
 BACKBONE = "tf_efficientnet_lite0"
 """timm's name of the network."""
@@ -38,7 +38,7 @@ def weights_file() -> Path:
     if file is None or not file.is_file():
         msg = f"the ImageNet weights of {BACKBONE} are not installed ({file or _PACKAGE} is not there); {remedy}"
         raise MissingFileError(msg)
-    if hashlib.sha256(file.read_bytes()).hexdigest() != _SHA256:
+    if file_digest(file) != _SHA256:
         msg = f"{file} is damaged or another version (its SHA-256 is not the expected one); {remedy}"
         raise InputError(msg)
     return file

@@ -26,8 +26,8 @@ from tqdm import tqdm
 from zero_shot import Result, evaluate, mean_of, parts_of, read
 
 from anomalib_clip3dad.clip import PROMPT_SETS, embed_prompts, load_clip, prompt_ensemble
-from anomalib_clip3dad.clip.weights import weights_hash
 from anomalib_clip3dad.data.toy import CATEGORIES
+from anomalib_clip3dad.weights import weights_hash
 
 SCORES = ("model", "picture", "picture_cls", "views_cls")
 PIXEL = ("pixel_AUROC", "pixel_AUPRO")

@@ -49,6 +49,13 @@ def deployed(tiny_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return deploy(tiny_clip, tmp_path_factory.mktemp("deployed"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, a file stays together, and so do those of what `deployed` exports."""
+    for item in items:
+        exported = "deployed" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("deployed" if exported else item.path.name + str(item.path.parent)))
+
+
 @pytest.fixture(autouse=True)
 def _seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each test draws the same numbers and writes its results where nobody minds."""

@@ -6,12 +6,8 @@ nothing. All read in anomalib 2.7.0.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import open_clip
 import timm
@@ -19,6 +15,8 @@ import torch
 from anomalib import models
 from anomalib.models.components import AnomalibModule
 from anomalib.models.image.cfm import components as cfm_parts
+from anomalib.models.image.cfm.anomaly_map import CFMAnomalyMapGenerator
+from anomalib.models.image.cfm.torch_model import CFMModel
 from anomalib.models.image.winclip.prompting import create_prompt_ensemble
 from anomalib.models.image.winclip.torch_model import TEMPERATURE, WinClipModel
 from anomalib.pre_processing import PreProcessor
@@ -219,19 +217,46 @@ class CFM(models.CFM):
         if pointmae_weights and not Path(pointmae_weights).is_file():
             msg = f"pointmae_weights={pointmae_weights}: no such file; correct the path"  # anomalib would download
             raise MissingFileError(msg)
-        kwargs["pre_processor"] = self.configure_pre_processor((image_size, image_size))
-        with given_weights(rgb_backbone, pre_trained, backbone_weights) as download, ExitStack() as stack:
-            # its constructor has no argument for either of them
-            build = partial(timm.create_model, rgb_backbone, download, img_size=image_size)
-            stack.enter_context(patch.object(cfm_parts, "timm", SimpleNamespace(create_model=lambda **_: build())))
-            if not pre_trained and not pointmae_weights:
-                stack.enter_context(patch.object(cfm_parts, "_resolve_pointmae_weights", lambda _: Path("none")))
-            super().__init__(lr, rgb_backbone, group_size, num_group, pointmae_weights, **kwargs)
-        networks = self.model.feature_extractors.extractors
+        with given_weights(rgb_backbone, pre_trained, backbone_weights) as download:
+            rgb: Any = timm.create_model(rgb_backbone, download, img_size=image_size)
+            xyz = cfm_parts.PointTransformer(group_size, num_group)
+            if download or pointmae_weights:
+                xyz.load_model_from_ckpt(str(cfm_parts._resolve_pointmae_weights(pointmae_weights)))
         if backbone_weights:
-            fill(networks.rgb_backbone, rgb_backbone, Path(backbone_weights))
+            fill(rgb, rgb_backbone, Path(backbone_weights))
         if pointmae_weights:
-            _check_pointmae(pointmae_weights, networks.xyz_backbone)
+            _check_pointmae(pointmae_weights, xyz)
+        # not the parent's, which would download both networks
+        pre_processor = self.configure_pre_processor((image_size, image_size))
+        AnomalibModule.__init__(self, pre_processor=pre_processor, **kwargs)
+        self.lr = lr
+        self.model: CFMModel = _CFMModel(rgb, xyz)
+
+
+class _CFMModel(CFMModel):
+    """The parent's, around networks that are there already."""
+
+    def __init__(self, rgb: Any, xyz: Any) -> None:
+        nn.Module.__init__(self)
+        self.feature_extractors = _CFMFeatures(rgb, xyz).eval().requires_grad_(requires_grad=False)
+        widths = 3 * 384, 768  # of three blocks of Point-MAE, and of the RGB network
+        self.xyz_to_rgb_mapper = cfm_parts.FeatureProjectionMLP(*widths)
+        self.rgb_to_xyz_mapper = cfm_parts.FeatureProjectionMLP(*widths[::-1])
+        self.cos_sim = nn.CosineSimilarity(dim=1, eps=1e-6)
+        self.anomaly_map_generator = CFMAnomalyMapGenerator()
+
+
+class _CFMFeatures(cfm_parts.MultimodalFeatures):
+    def __init__(self, rgb: Any, xyz: Any) -> None:
+        nn.Module.__init__(self)
+        self.extractors = _CFMNetworks(rgb, xyz)
+        self.average = nn.AvgPool2d(3, 1, 1)
+
+
+class _CFMNetworks(cfm_parts.FeatureExtractors):
+    def __init__(self, rgb: Any, xyz: Any) -> None:
+        nn.Module.__init__(self)
+        self.rgb_backbone, self.xyz_backbone = rgb, xyz
 
 
 def _check_pointmae(file: str, network: nn.Module) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from anomalib import LearningType
 from anomalib.engine import Engine
-from anomalib.models.components import MemoryBankMixin
 from lightning.pytorch import seed_everything
 
 from anomalib_clip3dad.benchmark import METRICS
@@ -56,15 +55,14 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
     if cpus:
         torch.set_num_threads(cpus)
     seed_everything(job.seed, workers=True, verbose=False)
-    model_class = _load(job.class_path)
-    if issubclass(model_class, MemoryBankMixin):
-        # steps would fill the bank with the same shots again and again
+    model = _load(job.class_path)(
+        **job.init_args, evaluator=RawEvaluator(job.evaluation_size), post_processor=False, visualizer=False
+    )
+    # one that limits its own training, as memory banks do: steps would fill them with the same shots again and again
+    if "max_epochs" in model.trainer_arguments:
         job = job._replace(trainer={name: value for name, value in job.trainer.items() if name != "max_steps"})
     data = make_data(job)
     data.prepare_data()
-    model = model_class(
-        **job.init_args, evaluator=RawEvaluator(job.evaluation_size), post_processor=False, visualizer=False
-    )
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(default_root_dir=folder, **_engine_arguments(job, clock))

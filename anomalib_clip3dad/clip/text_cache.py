@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from anomalib_clip3dad.weights import weights_hash
+
 from .text import embed_prompts
-from .weights import weights_hash
 
 logger = logging.getLogger(__name__)
 

@@ -2,21 +2,19 @@
 """From a name and a source of weights to an open_clip model. Nothing here unpickles."""
 
 import difflib
-import hashlib
 import logging
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.factory import convert_to_custom_text_state_dict, resize_pos_embed
-from safetensors.torch import load_file
 from torch import nn
 
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
 from anomalib_clip3dad.seeding import drawing_from
+from anomalib_clip3dad.weights import file_digest, read_state_dict
 
 logger = logging.getLogger(__name__)
 
@@ -63,25 +61,12 @@ def load_clip(clip_model: str, pretrained: str | Path | None, image_size: int | 
     source = _find_weights(clip_model, str(pretrained))  # before building, which takes seconds
     logger.info("Loading %s from %s", clip_model, source)
     model = _build(clip_model, image_size)
-    _load(model, _read_state_dict(source), source, clip_model)
+    _load(model, read_state_dict(source, "pretrained"), source, clip_model)
     # Some tags were trained with other means than CLIP's. A bare file cannot say so (open_clip #1068) and gets CLIP's.
     config = open_clip.get_pretrained_cfg(clip_model, str(pretrained))
     model.visual.image_mean = config.get("mean") or model.visual.image_mean
     model.visual.image_std = config.get("std") or model.visual.image_std
     return _resized(model, image_size)
-
-
-def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
-    """Fingerprint of a state dict: SHA-256 over names, shapes and values, 16 hexadecimal digits.
-
-    >>> weights_hash({"a": torch.zeros(1)}) == weights_hash({"b": torch.zeros(1)})
-    False
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _check_name(clip_model: str) -> None:
@@ -161,25 +146,11 @@ def _find_small(clip_model: str) -> Path:
         msg = f"pretrained='small': {missing} is not there, so the installation is incomplete; install "
         msg += "anomalib_clip3dad again"
         raise MissingFileError(msg)
-    if hashlib.sha256(file.read_bytes()).hexdigest() != sums[clip_model]:
+    if file_digest(file) != sums[clip_model]:
         msg = f"pretrained='small': {file} is damaged (its SHA-256 is not the one in SHA256SUMS); install "
         msg += "anomalib_clip3dad again"
         raise InputError(msg)
     return file
-
-
-def _read_state_dict(source: Path) -> dict[str, torch.Tensor]:
-    try:
-        if source.suffix == ".safetensors":
-            return load_file(source)
-        content: Any = torch.load(source, map_location="cpu", weights_only=True)
-        state = content.get("state_dict", content)  # training checkpoints of open_clip wrap it
-        return {name.removeprefix("module."): tensor.as_subclass(torch.Tensor) for name, tensor in state.items()}
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        msg = f"pretrained: {source} holds no weights that can be read safely ({reason}); give a .safetensors file, or "
-        msg += "a .pt / .bin file with a plain state dict"
-        raise InputError(msg) from None
 
 
 def _load(model: nn.Module, state: dict[str, torch.Tensor], source: Path, clip_model: str) -> None:

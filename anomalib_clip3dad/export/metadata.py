@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from anomalib_clip3dad.clip.weights import weights_hash
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.weights import weights_hash
 
 PREFIX = "anomalib_clip3dad"
 UNITS = {

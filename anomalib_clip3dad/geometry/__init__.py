@@ -3,9 +3,10 @@
 
 from .camera import Camera, place_camera, project, rotate
 from .organised import resize_organised, validity_mask
+from .paints import PAINTS, check_paint
 from .part_crop import PartBox, crop_image, crop_nearest, find_part, paste_map
 from .plane import foreground_mask
-from .renderer import PAINTS, MultiViewRenderer, Views, check_paint, render_views
+from .renderer import MultiViewRenderer, Views, render_views
 from .views import DEFAULT_VIEWS, VIEW_ANGLES, rotation_matrix, view_rotations
 
 __all__ = [

@@ -9,19 +9,13 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from anomalib_clip3dad.errors import InputError
-
 from .camera import nearest_pixels, place_camera, project, rotate
 from .organised import check_shape
-from .shading import head_light, surface_normals
+from .paints import check_paint, paint_points
 from .splat import MAX_RADIUS, depth_in_pixels, grow, ray_spacing, splat_radius, visible_points, z_buffer
 from .views import DEFAULT_VIEWS, view_rotations
 
-PAINTS = ("colour", "lit", "grey")
-"""Looks of the views: the picture's colours, these under a head-light, a grey surface under a head-light."""
-
 _WHITE = 1.0
-_GREY = 0.7  # of a surface that faces the light: Open3D's default for clouds, which GS-CLIP and PointAD take
 
 
 class Views(NamedTuple):
@@ -90,7 +84,7 @@ def render_views(
         rotations: `(v, 3, 3)`, on the device of `xyz`.
         size: S, rows and columns of the views.
         paint: One of `PAINTS`; under the head-light, colours are multiplied by the cosine between surface normal and
-            line of sight.
+            line of sight; normals are red to the right, green upwards, blue towards the viewer.
 
     Returns:
         The views. A sample without foreground has white images and nothing visible.
@@ -124,31 +118,13 @@ def render_views(
     visible = visible_points(buffer, cells, depth, radius) & in_image
     height = xyz.shape[2]
     shown = buffer.point[:, :, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]
-    colours = rearrange(image, "b c h w -> b 1 c (h w)")
-    if paint != "colour":
-        normals = rearrange(surface_normals(xyz, foreground), "b c h w -> b c (h w)")
-        light = head_light(normals, turned, rotations, camera)[:, :, None]
-        colours = light * (colours if paint == "lit" else _GREY)
+    colours = paint_points(paint, image, xyz, foreground, turned, rotations, camera)
     images = draw_points(colours, shown).expand(-1, -1, 3, -1, -1)
     return Views(
         images=images,
         positions=rearrange(pixels.where(drawn[:, :, None], -1.0), "b v c (h w) -> b v h w c", h=height),
         visible=rearrange(visible, "b v (h w) -> b v h w", h=height),
     )
-
-
-def check_paint(paint: str) -> None:
-    """Refuse a look of the views that there is not.
-
-    Args:
-        paint: One of `PAINTS`.
-
-    Raises:
-        ValueError: It is another one.
-    """
-    if paint not in PAINTS:
-        msg = f"view_paint={paint!r}: give one of {', '.join(PAINTS)}"
-        raise InputError(msg)
 
 
 def draw_points(values: Tensor, point: Tensor) -> Tensor:

@@ -60,6 +60,20 @@ def _central_difference(values: Tensor, foreground: Tensor, axis: int) -> Tensor
     return (after - before) * foreground[:, None]
 
 
+def turned_normals(normals: Tensor, rotations: Tensor) -> Tensor:
+    """Turn normals with their points.
+
+    Args:
+        normals: `(B, 3, N)`.
+        rotations: `(v, 3, 3)`.
+
+    Returns:
+        `(B, v, 3, N)`.
+    """
+    x, y, z = normals[:, None, :, None].unbind(dim=2)
+    return rotations[:, :, 0, None] * x + rotations[:, :, 1, None] * y + rotations[:, :, 2, None] * z
+
+
 def head_light(normals: Tensor, points: Tensor, rotations: Tensor, camera: Camera) -> Tensor:
     """Brightness of turned points under a light at the camera: the cosine between normal and line of sight.
 
@@ -72,8 +86,7 @@ def head_light(normals: Tensor, points: Tensor, rotations: Tensor, camera: Camer
     Returns:
         `(B, v, N)` in [0, 1]; 1 where the normal is unknown.
     """
-    x, y, z = normals[:, None, :, None].unbind(dim=2)
-    turned = rotations[:, :, 0, None] * x + rotations[:, :, 1, None] * y + rotations[:, :, 2, None] * z
+    turned = turned_normals(normals, rotations)
     sight = points - rearrange(camera.eye, "b c -> b 1 c 1")
     cosine = -(turned * sight).sum(dim=2) / sight.norm(dim=2).clamp(min=1e-12)
     known = normals.square().sum(dim=1)[:, None] > 0

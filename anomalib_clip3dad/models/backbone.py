@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from anomalib_clip3dad import efficientnet
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
 from anomalib_clip3dad.seeding import drawing_from
+from anomalib_clip3dad.weights import read_state_dict
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +120,7 @@ def fill(network: nn.Module, backbone: str, file: Path) -> None:
     Raises:
         ValueError: If it cannot be read, or lacks some of the network's weights.
     """
-    try:
-        state = timm.models.load_state_dict(str(file), weights_only=True)
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        msg = f"backbone_weights: {file} holds no weights that can be read safely ({reason}); give a .safetensors "
-        msg += "file, or a .pt / .pth file with a plain state dict"
-        raise InputError(msg) from None
+    state = read_state_dict(file, "backbone_weights")
     own = network.state_dict()
     # what is beyond the last stage taken, or a head, has no place here
     lacking = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 
-from anomalib_clip3dad.clip.weights import weights_hash
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.weights import weights_hash
 
 logger = logging.getLogger(__name__)
 

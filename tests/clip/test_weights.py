@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from anomalib_clip3dad.clip import load_clip, weights
-from anomalib_clip3dad.clip.weights import weights_hash
+from anomalib_clip3dad.weights import weights_hash
 
 
 @pytest.fixture

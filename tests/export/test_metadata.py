@@ -4,9 +4,9 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from anomalib_clip3dad.clip.weights import weights_hash
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.export.metadata import Metadata, describe
+from anomalib_clip3dad.weights import weights_hash
 from tests.deployed import Deployed
 
 

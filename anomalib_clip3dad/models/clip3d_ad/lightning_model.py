@@ -79,8 +79,8 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
             half, three quarters and the whole depth, which are the paper's 6, 9, 12 of 12.
         views: numbers of the rendered views, from 1 to 27 (Table 7); an empty list for none (Table 5).
         view_paint: look of the views: "colour" gives them the picture's colours, unlit; "lit" darkens these as a
-            head-light does, so that dents and bumps show; "grey" shows the geometry alone. The paper does not say how
-            its views are lit; our choice for it is "colour".
+            head-light does, so that dents and bumps show; "grey" shows the geometry alone, as do "depth" and
+            "normals". The paper does not say how its views are lit; our choice for it is "colour".
         align_views: sample the views' tokens at P_2D; our choice, the paper computes P_2D and does not say for what.
         crop_to_part: cut the part out of picture and cloud and enlarge it to what CLIP reads, so that small defects
             show; the map comes back in the frame of the whole picture, of twice `image_size`. Beyond the paper.

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the points of rendered views look like: colours, light, depth or normals."""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from anomalib_clip3dad.errors import InputError
+
+from .camera import Camera
+from .shading import head_light, surface_normals, turned_normals
+
+PAINTS = ("colour", "lit", "grey", "depth", "normals")
+"""Looks of the views: the picture's colours; these under a head-light; a grey surface under a head-light; how far a
+point is, black the nearest; where the surface faces, as a colour."""
+
+_GREY = 0.7  # of a surface that faces the light: Open3D's default for clouds, which GS-CLIP and PointAD take
+_FARTHEST = 0.9  # of the depths: white is what has none
+
+
+def check_paint(paint: str) -> None:
+    """Refuse a look of the views that there is not.
+
+    Args:
+        paint: One of `PAINTS`.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    if paint not in PAINTS:
+        msg = f"view_paint={paint!r}: give one of {', '.join(PAINTS)}"
+        raise InputError(msg)
+
+
+def paint_points(
+    paint: str, image: Tensor, xyz: Tensor, foreground: Tensor, turned: Tensor, rotations: Tensor, camera: Camera
+) -> Tensor:
+    """Give every point its look in every view.
+
+    Args:
+        paint: One of `PAINTS`.
+        image: `(B, 3, H, W)`, RGB in [0, 1].
+        xyz: `(B, 3, H, W)`, metres, sensor frame, finite.
+        foreground: `(B, H, W)` bool, the points that are drawn.
+        turned: `(B, v, 3, H W)`, metres, the points as the views turn them.
+        rotations: `(v, 3, 3)`, what they were turned by.
+        camera: the samples' cameras.
+
+    Returns:
+        `(B, v or 1, 3 or 1, H W)` in [0, 1]; 1 view where all are alike, 1 channel where it is grey.
+    """
+    colours = rearrange(image, "b c h w -> b 1 c (h w)")
+    if paint == "colour":
+        return colours
+    if paint == "depth":
+        return _relative_depth(turned[:, :, 2:], rearrange(foreground, "b h w -> b 1 1 (h w)"))
+    normals = rearrange(surface_normals(xyz, foreground), "b c h w -> b c (h w)")
+    if paint == "normals":
+        known = normals.square().sum(dim=1)[:, None, None] > 0
+        towards = turned.new_tensor([0.0, 0.0, -1.0])[:, None]
+        facing = turned_normals(normals, rotations).where(known, towards)
+        right_up_near = facing * turned.new_tensor([1.0, -1.0, -1.0])[:, None]
+        return (right_up_near + 1) / 2
+    light = head_light(normals, turned, rotations, camera)[:, :, None]
+    return light * (colours if paint == "lit" else _GREY)
+
+
+def _relative_depth(depth: Tensor, drawn: Tensor) -> Tensor:
+    """0 at a view's nearest point, `_FARTHEST` at its farthest; 0 where all are as far."""
+    near = depth.where(drawn, math.inf).amin(dim=3, keepdim=True)
+    far = depth.where(drawn, -math.inf).amax(dim=3, keepdim=True)
+    extent = (far - near).clamp(min=1e-12)
+    return _FARTHEST * torch.where(drawn, (depth - near) / extent, 0.0).clamp(0, 1)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of weights, read without running what is in them, and fingerprints."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from anomalib_clip3dad.errors import InputError
+
+
+def read_state_dict(file: Path, argument: str) -> dict[str, torch.Tensor]:
+    """Read a state dict; nothing is unpickled but tensors.
+
+    Args:
+        file: .safetensors; any other name is taken for a file of torch.save, whose state dict may be wrapped as
+            training checkpoints do it.
+        argument: what named the file, for the message.
+
+    Returns:
+        The tensors by name, on the CPU.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        state = next((content[name] for name in ("state_dict", "model") if name in content), content)
+        return {name.removeprefix("module."): tensor.as_subclass(torch.Tensor) for name, tensor in state.items()}
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        msg = f"{argument}: {file} holds no weights that can be read safely ({reason}); give a .safetensors file, or a "
+        msg += ".pt / .pth / .bin file with a plain state dict"
+        raise InputError(msg) from None
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
+    """Fingerprint of a state dict: SHA-256 over names, shapes and values, 16 hexadecimal digits.
+
+    >>> weights_hash({"a": torch.zeros(1)}) == weights_hash({"b": torch.zeros(1)})
+    False
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
