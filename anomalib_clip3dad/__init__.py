@@ -7,22 +7,33 @@ seconds, torch and anomalib's models, is imported when somebody asks for it.
 
 import importlib
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from .registration import register_with
 
 if TYPE_CHECKING:
+    from .data import Eyecandies, Folder3DXYZ, MVTec3DXYZ, Toy3D
+    from .inference import RGBXYZInferencer
     from .models import Btf, Clip3dAd
 
-__all__ = ["Btf", "Clip3dAd"]
+__all__ = ["Btf", "Clip3dAd", "Eyecandies", "Folder3DXYZ", "MVTec3DXYZ", "RGBXYZInferencer", "Toy3D"]
+__version__ = version("anomalib_clip3dad")
+
+_ROOMS = {
+    "models": ("Btf", "Clip3dAd"),
+    "data": ("Eyecandies", "Folder3DXYZ", "MVTec3DXYZ", "Toy3D"),
+    "inference": ("RGBXYZInferencer",),
+}
 
 register_with("anomalib.models", f"{__name__}.models")
 
 
 def __getattr__(name: str) -> Any:
-    if name in {*__all__, "models"}:
-        models = importlib.import_module(f"{__name__}.models")
-        return models if name == "models" else getattr(models, name)
+    for room, names in _ROOMS.items():
+        if name == room or name in names:
+            module = importlib.import_module(f"{__name__}.{room}")
+            return module if name == room else getattr(module, name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

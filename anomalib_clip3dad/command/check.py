@@ -11,7 +11,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from anomalib_clip3dad.data import Intrinsics, read_sample
-from anomalib_clip3dad.data.folder_3d_dataset import IMAGE_FOLDER, list_files, pairs_and_faults
+from anomalib_clip3dad.data.folder_3d import IMAGE_FOLDER, list_files, pairs_and_faults
 from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
 from anomalib_clip3dad.errors import InputError, MissingFileError
 from anomalib_clip3dad.geometry import foreground_mask, validity_mask

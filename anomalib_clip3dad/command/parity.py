@@ -12,7 +12,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from anomalib_clip3dad.data import read_sample
-from anomalib_clip3dad.data.folder_3d_dataset import list_files, pairs_and_faults
+from anomalib_clip3dad.data.folder_3d import list_files, pairs_and_faults
 from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
 from anomalib_clip3dad.errors import InputError, MissingFileError
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime, Torch

@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from anomalib_clip3dad.data.toy import CATEGORIES, write_toy3d
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.toy import CATEGORIES, write_toy3d
 
 
 def toy(folder: Path, category: str = "gear", good: int = 8, defects: int = 8, seed: int = 0) -> None:

@@ -3,12 +3,11 @@
 """What a sample is and where it comes from."""
 
 from anomalib_clip3dad.data.eyecandies import Eyecandies
-from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots
 from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
 from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
-from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ
-from anomalib_clip3dad.data.mvtec_3d_dataset import MVTec3DXYZDataset
-from anomalib_clip3dad.data.organised import read_organised, read_sample
+from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ, MVTec3DXYZDataset
+from anomalib_clip3dad.data.reading import read_organised, read_sample
+from anomalib_clip3dad.data.shots import KShotSampler, choose_shots
 from anomalib_clip3dad.data.toy3d import Toy3D
 
 __all__ = [

@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
-from anomalib_clip3dad.data.organised import as_organised, read_image, read_organised
+from anomalib_clip3dad.data.reading import as_organised, read_image, read_organised
 from anomalib_clip3dad.errors import InputError
 
 Array = str | Path | np.ndarray | torch.Tensor

@@ -17,8 +17,8 @@ from pandas import DataFrame, Series
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.intrinsics import Intrinsics
-from anomalib_clip3dad.data.organised import as_organised, check_same_size, read_image, read_scan
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
+from anomalib_clip3dad.data.reading import as_organised, check_same_size, read_image, read_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
 _DOWNLOAD = "https://eyecan-ai.github.io/eyecandies/download"

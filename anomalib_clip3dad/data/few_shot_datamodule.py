@@ -16,8 +16,8 @@ from anomalib.data.utils.split import random_split
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
 
-from anomalib_clip3dad.data.few_shot import KShotSampler, choose_shots, find_shots, samples_to_draw
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
+from anomalib_clip3dad.data.shots import KShotSampler, choose_shots, find_shots, samples_to_draw
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
 from anomalib_clip3dad.errors import InputError
 

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Image, Mask
 
 from anomalib_clip3dad.data.intrinsics import read_intrinsics
-from anomalib_clip3dad.data.organised import read_sample, read_truth
+from anomalib_clip3dad.data.reading import read_sample, read_truth
 
 COLUMNS = ["path", "split", "label", "image_path", "depth_path", "mask_path", "label_index"]
 """What anomalib's tables of samples hold."""

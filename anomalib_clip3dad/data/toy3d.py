@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ
-from anomalib_clip3dad.data.toy import write_toy3d
+from anomalib_clip3dad.toy import write_toy3d
 
 
 class Toy3D(MVTec3DXYZ):
@@ -14,7 +14,7 @@ class Toy3D(MVTec3DXYZ):
 
     Args:
         root: Folder to write to.
-        category: Which part, one of `anomalib_clip3dad.data.toy.CATEGORIES`.
+        category: Which part, one of `anomalib_clip3dad.toy.CATEGORIES`.
         toy_seed: Seed of the generator.
         size: Height and width of the samples in pixels.
         num_train: Normal training samples.

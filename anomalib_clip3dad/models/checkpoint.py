@@ -29,9 +29,10 @@ class FrozenTowerMixin(LightningModule):
 
     @property
     def tower_hash(self) -> str:
-        """Fingerprint of the frozen tower, taken once."""
+        """Fingerprint of the frozen tower, if the model has one, taken once."""
         if self._tower_hash is None:
-            self._tower_hash = weights_hash(self.model.tower.state_dict())
+            tower = getattr(self.model, "tower", None)
+            self._tower_hash = weights_hash(tower.state_dict() if tower is not None else {})
         return self._tower_hash
 
     def on_fit_start(self) -> None:
@@ -73,8 +74,8 @@ class FrozenTowerMixin(LightningModule):
                 msg += "the same"
                 raise InputError(msg)
         if checkpoint["tower_hash"] != self.tower_hash:
-            msg = "ckpt_path: the checkpoint was trained on other CLIP weights "
-            msg += f"(pretrained={trained['pretrained']!r}); give the same"
+            source = f" (pretrained={trained['pretrained']!r})" if "pretrained" in trained else ""
+            msg = f"ckpt_path: the checkpoint was trained on other frozen weights{source}; give the same"
             raise InputError(msg)
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
             logger.warning("The checkpoint holds no optimiser state: the training goes on with a fresh optimiser.")

@@ -2,7 +2,7 @@
 """Anomalies put on normal samples: where (Perlin masks), with what (textures), how (blending)."""
 
 from .anomaly import Anomalous, synthesise
-from .geometry import spoil_cloud
+from .cloud import spoil_cloud
 from .perlin import perlin_mask
 from .texture import TextureSource
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from .geometry import spoil_cloud
+from .cloud import spoil_cloud
 from .perlin import perlin_mask
 from .texture import TextureSource
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
-from anomalib_clip3dad.data.toy import write_toy3d
+from anomalib_clip3dad.toy import write_toy3d
 
 SIZES = {"size": (64, 80), "train": 3, "validation": 1, "good": 2, "defects": 1}
 PATCHCORE = {

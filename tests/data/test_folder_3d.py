@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+
+"""Folders of one's own: how files are found and paired, and what the data module makes of them."""
+
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from anomalib.data import AnomalibDataset
+from anomalib.data.utils import LabelName
 from PIL import Image
 
 from anomalib_clip3dad.data import Folder3DXYZ
+from anomalib_clip3dad.data.folder_3d import list_folder, pair_files
 from tests.conftest import bumpy_part
 from tests.data.conftest import from_command_line, write_parts
 
@@ -189,3 +195,129 @@ def test_arguments_parse_as_on_anomalibs_command_line(good: Path) -> None:
     data = from_command_line(["--data=anomalib_clip3dad.data.Folder3DXYZ", *arguments])
     assert isinstance(data, Folder3DXYZ)
     assert (data.k_shot, data.seed, data.category) == (2, 3, "cable gland")
+
+
+NAMES = ("000", "a b", "x.1")
+
+
+def touch(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+
+
+@pytest.fixture(params=["apart", "together"])
+def three(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Three samples in either layout, and files that are none."""
+    folder = tmp_path / "good"
+    images, scans = (folder / "rgb", folder / "xyz") if request.param == "apart" else (folder, folder)
+    touch(images, *(f"{name}.{suffix}" for name, suffix in zip(NAMES, ("png", "JPG", "bmp"), strict=True)))
+    touch(scans, *(f"{name}.{suffix}" for name, suffix in zip(NAMES, ("tiff", "npy", "PLY"), strict=True)))
+    touch(images, "._000.png", "notes.txt")
+    return folder
+
+
+def test_pictures_find_their_scans(three: Path) -> None:
+    pairs = pair_files(three)
+    assert [(image.name, scan.name) for image, scan in pairs] == [
+        ("000.png", "000.tiff"),
+        ("a b.JPG", "a b.npy"),
+        ("x.1.bmp", "x.1.PLY"),
+    ]
+    assert all(path.is_file() for pair in pairs for path in pair)
+
+
+def test_depth_pictures_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path / "rgb", "0.png")
+    touch(tmp_path / "depth", "0.png")
+    assert pair_files(tmp_path) == [(tmp_path / "rgb/0.png", tmp_path / "depth/0.png")]
+
+
+def test_table(three: Path, tmp_path: Path) -> None:
+    table = list_folder(three, LabelName.NORMAL)
+    assert list(table.label_index) == [0, 0, 0]
+    assert set(table.mask_path) == {""}
+    touch(tmp_path / "masks", "000.png", "a b.png", "x.1.png")
+    table = list_folder(three, LabelName.ABNORMAL, tmp_path / "masks")
+    assert list(table.label_index) == [1, 1, 1]
+    assert [Path(mask).name for mask in table.mask_path] == ["000.png", "a b.png", "x.1.png"]
+
+
+@pytest.mark.parametrize("name", ["gt", "mask"])
+def test_masks_are_found_inside(three: Path, name: str) -> None:
+    assert set(list_folder(three, LabelName.ABNORMAL).mask_path) == {""}
+    touch(three / name, "000.png", "a b.jpg", "x.1.png")
+    assert list(list_folder(three, LabelName.ABNORMAL).mask_path)[1] == str(three / name / "a b.jpg")
+    assert set(list_folder(three, LabelName.NORMAL).mask_path) == {""}
+
+
+def test_masks_are_found_whatever_the_case(three: Path, tmp_path: Path) -> None:
+    touch(tmp_path / "masks", "000.PNG", "a b.Png", "x.1.BMP")
+    masks = list_folder(three, LabelName.ABNORMAL, tmp_path / "masks").mask_path
+    assert [Path(mask).name for mask in masks] == ["000.PNG", "a b.Png", "x.1.BMP"]
+
+
+def test_pictures_beside_a_folder_of_scans(tmp_path: Path) -> None:
+    touch(tmp_path, "0.png")
+    touch(tmp_path / "depth", "0.png")
+    assert pair_files(tmp_path) == [(tmp_path / "0.png", tmp_path / "depth/0.png")]
+
+
+def test_a_missing_mask_is_named(three: Path) -> None:
+    touch(three / "gt", "000.png")
+    with pytest.raises(FileNotFoundError, match=r"gt: no mask a b.*for the faulty .*a b\.JPG"):
+        list_folder(three, LabelName.ABNORMAL)
+
+
+def test_a_picture_without_scan_is_named(three: Path) -> None:
+    pair_files(three)[1][1].unlink()
+    with pytest.raises(FileNotFoundError, match=r"a b\.JPG: no 3D file of that name; add a b\{\.tiff"):
+        pair_files(three)
+
+
+def test_two_scans_of_one_name_are_named(three: Path) -> None:
+    touch(pair_files(three)[0][1].parent, "000.npy")
+    with pytest.raises(ValueError, match=r"000\.png, 000\.npy, 000\.tiff share a name"):
+        pair_files(three)
+
+
+def test_a_scan_without_picture_is_named(three: Path) -> None:
+    touch(pair_files(three)[0][1].parent, "000.png.npy")  # another stem than 000
+    with pytest.raises(FileNotFoundError, match=r"000\.png\.npy: no picture of that name"):
+        pair_files(three)
+
+
+def test_further_faults_are_counted(three: Path) -> None:
+    for _, scan in pair_files(three)[:2]:
+        scan.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"000\.png: no 3D file .* \(1 more: clip3dad check .*good lists them\)"
+    ):
+        pair_files(three)
+
+
+def test_two_pictures_of_one_name_are_named(three: Path) -> None:
+    touch(pair_files(three)[0][0].parent, "000.jpg")
+    with pytest.raises(ValueError, match=r"000\.jpg, 000\.png, 000\.tiff share a name"):
+        pair_files(three)
+
+
+def test_two_folders_of_scans_are_named(tmp_path: Path) -> None:
+    for folder in ("rgb", "xyz", "depth"):
+        touch(tmp_path / folder, "0.png")
+    with pytest.raises(ValueError, match="found xyz, depth; keep the one"):
+        pair_files(tmp_path)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        pair_files(tmp_path / "nowhere")
+    with pytest.raises(
+        FileNotFoundError, match=r"no picture found \(\.png, .*into rgb and 3D files into xyz, depth or"
+    ):
+        pair_files(tmp_path)
+    touch(tmp_path / "rgb", "0.png")
+    shutil.rmtree(tmp_path / "rgb")
+    (tmp_path / "rgb").mkdir()
+    with pytest.raises(FileNotFoundError, match="no picture found"):
+        pair_files(tmp_path)

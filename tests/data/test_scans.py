@@ -13,7 +13,7 @@ from plyfile import PlyData, PlyElement
 from pypcd4 import PointCloud
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, unproject
-from anomalib_clip3dad.data.organised import read_organised
+from anomalib_clip3dad.data.reading import read_organised
 from anomalib_clip3dad.data.scans import SCAN_SUFFIXES, load_scan
 
 CAMERA = Intrinsics(fx=80.0, fy=80.0, cx=15.5, cy=11.5)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalib_clip3dad.data.toy import write_toy3d
+from anomalib_clip3dad.toy import write_toy3d
 
 
 @pytest.fixture(scope="session")

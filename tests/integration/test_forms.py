@@ -13,8 +13,8 @@ from PIL import Image
 from plyfile import PlyData, PlyElement
 
 from anomalib_clip3dad.data import Folder3DXYZ
-from anomalib_clip3dad.data.toy import toy_camera, write_toy3d
 from anomalib_clip3dad.models import Clip3dAd
+from anomalib_clip3dad.toy import toy_camera, write_toy3d
 
 SIZE = (120, 160)
 CAMERA = toy_camera(SIZE)._asdict()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the frozen tower says about samples, and a store for those that come again and again."""
+"""What the frozen tower says about samples."""
 
-from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,10 +28,6 @@ class FrozenFeatures(NamedTuple):
     view_cls: torch.Tensor
     view_tokens: torch.Tensor
     seen: torch.Tensor
-
-    def rows(self, rows: slice | list[int]) -> "FrozenFeatures":
-        """Those of some samples."""
-        return FrozenFeatures(*(field[rows] for field in self))
 
 
 @torch.no_grad()
@@ -65,36 +60,3 @@ def read_samples(tower: VisionTower, image: torch.Tensor, views: Views | None, a
         seen = torch.ones(view_tokens.shape[:-1], dtype=torch.bool, device=image.device)
     view_cls = rearrange(cls[batch:], "(b v) c -> b v c", b=batch)
     return FrozenFeatures(cls[:batch], torch.stack(tokens[:-1], dim=1), view_cls, view_tokens, seen)
-
-
-class FeatureStore:
-    """Features of samples that do not change, each computed once.
-
-    Args:
-        budget: bytes that it may hold; what comes later is computed again each time.
-    """
-
-    def __init__(self, budget: int = 1 << 30) -> None:
-        self._free = budget
-        self._rows: dict[Hashable, FrozenFeatures] = {}
-
-    def knows(self, keys: Sequence[Hashable]) -> bool:
-        """Whether there are any samples, and all are known."""
-        return bool(keys) and all(key in self._rows for key in keys)
-
-    def get(self, keys: Sequence[Hashable]) -> FrozenFeatures:
-        """Features of known samples, in this order."""
-        return join([self._rows[key] for key in keys])
-
-    def put(self, keys: Sequence[Hashable], features: FrozenFeatures) -> None:
-        """Keep features of samples as long as there is room."""
-        size = sum(field[:1].nbytes for field in features)
-        for i, key in enumerate(keys):
-            if key not in self._rows and size <= self._free:
-                self._free -= size
-                self._rows[key] = FrozenFeatures(*(field[i : i + 1].clone() for field in features))
-
-
-def join(parts: Sequence[FrozenFeatures]) -> FrozenFeatures:
-    """Features of several batches as those of one."""
-    return FrozenFeatures(*(torch.cat(fields) for fields in zip(*parts, strict=True)))

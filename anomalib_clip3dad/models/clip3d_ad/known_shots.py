@@ -8,7 +8,9 @@ import torch
 from anomalib.data import AnomalibDataModule
 from lightning.pytorch import LightningModule
 
-from .features import FeatureStore, FrozenFeatures, join
+from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, rows_of
+
+from .features import FrozenFeatures
 
 
 class KnownShotsMixin(LightningModule):
@@ -19,7 +21,7 @@ class KnownShotsMixin(LightningModule):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._store = FeatureStore()
+        self._store: FeatureStore[FrozenFeatures] = FeatureStore()
 
     def on_fit_start(self) -> None:
         """Forget the shots of another fit."""
@@ -56,5 +58,5 @@ class KnownShotsMixin(LightningModule):
         features = self.read(self.cut(image[rows], batch.depth_map[rows], foreground[rows]))
         if rows.start:
             return join([self._store.get(shots), features])
-        self._store.put(shots, features.rows(slice(len(shots))))
+        self._store.put(shots, rows_of(features, slice(len(shots))))
         return features

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from einops import rearrange, reduce
+from einops import reduce
 from torch import Tensor
-from torch.nn import functional
 
 REDUCTIONS = ("max", "part_max", "part_top5")
 """What of a map goes into the score: its largest pixel (the paper); of the patches that show the part, the largest, or
@@ -26,39 +25,6 @@ class Scoring(NamedTuple):
     map_temperature: float = 0.07
     score_temperature: float = 0.07
     reduction: str = "max"
-
-
-def patch_shares(features: Tensor, text: Tensor, temperature: float = 0.07, seen: Tensor | None = None) -> Tensor:
-    """Compare each patch with both texts.
-
-    CLIP3D-AD, Eq. 9 and 10: M_sim = F' T_s'^T / gamma and the anomalous channel of its softmax.
-
-    Args:
-        features: F, (B, N_p, C), row by row.
-        text: T_s, (2, C): normal, anomalous.
-        temperature: gamma.
-        seen: (B, N_p) bool, patches that F knows something of; the others get 0. None: all.
-
-    Returns:
-        (B, N_p) in [0, 1], larger = more anomalous.
-    """
-    share = anomalous_share(features, text, temperature)
-    return share if seen is None else share * seen
-
-
-def enlarge(shares: Tensor, grid: tuple[int, int], size: Sequence[int]) -> Tensor:
-    """Make S_map of what the patches say (CLIP3D-AD, Eq. 10), bilinearly.
-
-    Args:
-        shares: (B, N_p), row by row.
-        grid: rows and columns of patches, N_p = rows x columns.
-        size: height and width of the map.
-
-    Returns:
-        S_map, (B, height, width).
-    """
-    on_grid = rearrange(shares, "b (h w) -> b 1 h w", h=grid[0])
-    return functional.interpolate(on_grid, size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def part_patches(foreground: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -139,20 +105,3 @@ def late_score(images: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
     """
     shares = torch.stack([*images, *maps])
     return 1 - (1 - shares).prod(dim=0) ** (1 / len(shares))
-
-
-def anomalous_share(embeddings: Tensor, text: Tensor, temperature: float = 0.07) -> Tensor:
-    """Compare embeddings with both texts: the anomalous channel of the softmax (CLIP3D-AD, Eq. 9, 16 and 17).
-
-    Args:
-        embeddings: (..., C).
-        text: (2, C): normal, anomalous.
-        temperature: gamma or tau.
-
-    Returns:
-        (...) in [0, 1].
-    """
-    # never in half precision: divided by 0.07, its steps would tie scores that differ
-    with torch.autocast(embeddings.device.type, enabled=False):
-        image, state = (functional.normalize(side.float(), dim=-1) for side in (embeddings, text))
-        return (image @ state.T / temperature).softmax(dim=-1)[..., 1]

@@ -8,6 +8,7 @@ from anomalib.data import InferenceBatch
 from torch import nn
 
 from anomalib_clip3dad.clip import VisionTower
+from anomalib_clip3dad.clip.similarity import anomalous_share, enlarge, patch_shares
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import Views
 
@@ -15,16 +16,7 @@ from .adapters import Adapter
 from .decoder import CoarseToFineDecoder
 from .features import FrozenFeatures, read_samples
 from .fusion import GlobalFusion, LocalFusion
-from .scoring import (
-    Scoring,
-    anomalous_share,
-    anomaly_score,
-    enlarge,
-    late_score,
-    part_patches,
-    patch_shares,
-    reduce_on_part,
-)
+from .scoring import Scoring, anomaly_score, late_score, part_patches, reduce_on_part
 
 FUSIONS = ("sum", "late")
 """How views join the picture: their embeddings are added (the paper), or both are judged apart."""

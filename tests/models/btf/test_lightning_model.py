@@ -13,11 +13,11 @@ from anomalib.models import get_model, list_models
 from sklearn.metrics import roc_auc_score
 
 from anomalib_clip3dad.data import Toy3D
-from anomalib_clip3dad.data.toy import write_toy3d
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.models import Btf
 from anomalib_clip3dad.models.btf.lightning_model import MODES
+from anomalib_clip3dad.toy import write_toy3d
 from tests.conftest import bumpy_part, depth_batch
 
 SIDE, PATCHES = 64, 8 * 8

@@ -32,8 +32,8 @@ from anomalib_clip3dad.geometry import (
 )
 from anomalib_clip3dad.metrics import bounded
 from anomalib_clip3dad.models import Clip3dAd
-from anomalib_clip3dad.models.clip3d_ad.features import FeatureStore
 from anomalib_clip3dad.models.clip3d_ad.loss import bidirectional_contrastive_loss
+from anomalib_clip3dad.models.frozen_cache import FeatureStore
 from tests.conftest import bumpy_part
 
 SIZE = (60, 80)
@@ -449,7 +449,7 @@ def test_checkpoint_of_other_weights_is_refused(tiny_clip: str, tmp_path: Path) 
     trainer.fit(make(tiny_clip), loader(), loader())
     state = {name: value + 1 for name, value in load_clip(tiny_clip, None).state_dict().items()}
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"trained on other CLIP weights.*give the same"):
+    with pytest.raises(ValueError, match=r"trained on other frozen weights.*give the same"):
         Clip3dAd.load_from_checkpoint(
             trainer.trainer.checkpoint_callback.best_model_path, pretrained=str(tmp_path / "other.safetensors")
         )
