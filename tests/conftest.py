@@ -49,10 +49,16 @@ def deployed(tiny_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return deploy(tiny_clip, tmp_path_factory.mktemp("deployed"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, a file stays together, and so do those of what `deployed` exports."""
+    """Where several processes share the tests, a file stays together, and so do those of what `deployed` exports.
+
+    These are slow, too, as that takes minutes.
+    """
     for item in items:
         exported = "deployed" in getattr(item, "fixturenames", ())
+        if exported:
+            item.add_marker(pytest.mark.slow)
         item.add_marker(pytest.mark.xdist_group("deployed" if exported else item.path.name + str(item.path.parent)))
 
 

@@ -29,6 +29,7 @@ def test_nothing_is_allowed_that_anomalib_does_not_allow() -> None:
     assert not any("clip3dad" in module for module in anomalib.models.ALLOWED_MODULES)
 
 
+@pytest.mark.slow
 def test_importing_costs_nothing_until_models_are_asked_for() -> None:
     code = """
 import sys, anomalib_clip3dad
@@ -41,6 +42,7 @@ assert anomalib.models.Clip3dAd is anomalib_clip3dad.Clip3dAd is anomalib_clip3d
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)  # noqa: S603
 
 
+@pytest.mark.slow
 def test_no_room_but_the_models_needs_anomalibs_models() -> None:
     """Otherwise importing that room first would go round in a circle: it, anomalib's models, ours, it again."""
     code = """

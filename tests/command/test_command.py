@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.data.conftest import write_parts
+
+pytestmark = pytest.mark.slow
 
 
 def clip3dad(*arguments: object) -> "subprocess.CompletedProcess[str]":

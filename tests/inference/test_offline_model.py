@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from anomalib.engine import Engine
 from torch.nn.functional import interpolate
@@ -11,6 +12,8 @@ from torch.nn.functional import interpolate
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.models import Clip3dAd
+
+pytestmark = pytest.mark.slow
 
 
 def test_scores_and_maps_agree_with_pytorch(tmp_path: Path) -> None:

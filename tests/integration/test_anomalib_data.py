@@ -12,6 +12,8 @@ from anomalib.engine import Engine
 from anomalib_clip3dad.data import MVTec3DXYZ, Toy3D
 from anomalib_clip3dad.models import Clip3dAd
 
+pytestmark = pytest.mark.slow
+
 LOADERS = {"train_batch_size": 2, "eval_batch_size": 3, "num_workers": 0}
 
 

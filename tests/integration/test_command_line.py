@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 ANOMALIB = Path(sys.executable).parent / "anomalib"
 METRICS = ("image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO")

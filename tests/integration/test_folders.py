@@ -11,6 +11,8 @@ import torch
 
 from tests.data.conftest import write_parts
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 
 

@@ -16,6 +16,8 @@ from anomalib_clip3dad.data import Folder3DXYZ
 from anomalib_clip3dad.models import Clip3dAd
 from anomalib_clip3dad.toy import toy_camera, write_toy3d
 
+pytestmark = pytest.mark.slow
+
 SIZE = (120, 160)
 CAMERA = toy_camera(SIZE)._asdict()
 

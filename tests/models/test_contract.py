@@ -17,6 +17,8 @@ from anomalib_clip3dad.benchmark.job import run_job
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.inference import RGBXYZInferencer
 
+pytestmark = pytest.mark.slow
+
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 

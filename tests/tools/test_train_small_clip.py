@@ -73,6 +73,7 @@ def finished(stem_clip: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return whole.out, sliced.out
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_as_if_undisturbed(finished: tuple[Path, Path]) -> None:
     states = [torch.load(out / "training.pt", weights_only=True) for out in finished]
     assert [len(state.pop("curve")) for state in states] == [1, 2]

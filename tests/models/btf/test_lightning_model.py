@@ -212,13 +212,9 @@ def test_trees_are_not_exported(mode: str, tmp_path: Path) -> None:
             export(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{}, {"backbone": "tf_efficientnet_lite0", "layers": ["blocks.2", "blocks.4"], "pre_trained": True}],
-    ids=["resnet18", "lite0"],
-)
-def test_rgb_exports(root: Path, tmp_path: Path, arguments: dict[str, Any]) -> None:
-    model, _ = trained(root, "rgb", **arguments)
+@pytest.mark.slow
+def test_rgb_exports(root: Path, tmp_path: Path) -> None:
+    model, _ = trained(root, "rgb")
     file = model.to_onnx(tmp_path, input_size=(60, 80))
     image, xyz = bumpy_part(60, 80)
     expected, found = model.predict(image, xyz), RGBXYZInferencer(file, "cpu").predict(image, xyz)

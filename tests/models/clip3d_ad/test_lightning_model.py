@@ -335,6 +335,7 @@ def test_checkpoint_holds_no_frozen_weights(tiny_clip: str) -> None:
     assert "model.text" in content["state_dict"]
 
 
+@pytest.mark.slow
 def test_checkpoint_is_as_large_as_what_was_trained() -> None:
     model, trainer = make("ViT-S-16-alt", layers=[6, 12]), engine(max_steps=1)
     trainer.fit(model, loader(), loader())
@@ -416,6 +417,7 @@ class WriteLosses(Callback):
             file.write(f"{outputs['loss'].item()}\n")
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one_does_from_twice_the_batch(tiny_clip: str) -> None:
     trained = []
     for processes in (1, 2):
