@@ -67,7 +67,6 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]
         view_paint="grey",
         crop_to_part=True,
         fusion="late",
-        score_reduction="part_max",
         geometry=0.5,
         balanced_loss=True,
     )

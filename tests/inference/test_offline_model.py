@@ -32,7 +32,6 @@ def test_scores_and_maps_agree_with_pytorch(tmp_path: Path) -> None:
         view_paint="grey",
         crop_to_part=True,
         fusion="late",
-        score_reduction="part_max",
         post_processor=False,
         visualizer=False,
     ).eval()

@@ -64,3 +64,16 @@ def test_what_of_the_map_counts(on_part: int) -> None:
         assert reduce_on_part(shares, part, "part_max")[b].item() == pytest.approx(shown[0])
         mean = sum(shown[:5]) / len(shown[:5])
         assert reduce_on_part(shares, part, "part_top5")[b].item() == pytest.approx(mean, abs=1e-6)
+
+
+class OnPart(torch.nn.Module):
+    def forward(self, shares: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
+        return reduce_on_part(shares, part_patches(foreground, (3, 4)), "part_top5")
+
+
+def test_scores_on_the_part_export_with_a_free_batch() -> None:
+    given = torch.rand(2, 12), torch.rand(2, 12, 16) > 0.5
+    batch = torch.export.Dim("batch")
+    exported = torch.export.export(OnPart(), given, dynamic_shapes=({0: batch}, {0: batch})).module()
+    more = torch.rand(5, 12), torch.rand(5, 12, 16) > 0.5
+    torch.testing.assert_close(exported(*more), OnPart()(*more))
