@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
 
@@ -81,7 +82,7 @@ class AnomalySynthesis(Callback):
             if getattr(batch, paths) is not None:
                 setattr(batch, paths, getattr(batch, paths) * 2)
 
-    def _check(self, files: list[str] | None, foreground: torch.Tensor) -> None:
+    def _check(self, files: list[str] | None, foreground: Tensor) -> None:
         """Refuse clouds without a point; each file is looked at once, since a look makes a GPU wait."""
         if files and self._checked.issuperset(files):
             return
@@ -93,7 +94,7 @@ class AnomalySynthesis(Callback):
         self._checked.update(files or ())
 
 
-def prepare_cloud(batch: Any) -> torch.Tensor:
+def prepare_cloud(batch: Any) -> Tensor:
     """Bring the cloud to the image's size and find the part.
 
     anomalib's own depth data sets resize the image but never the cloud (read in anomalib 2.7.0).

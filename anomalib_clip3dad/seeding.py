@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def drawing_from(*seeds: int) -> Iterator[None]:
         yield
 
 
-def to_device(drawn: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def to_device(drawn: Tensor, like: Tensor) -> Tensor:
     """Bring what the CPU drew to where another tensor is, without making a GPU wait.
 
     Args:

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
 
 
-def read_state_dict(file: Path, argument: str) -> dict[str, torch.Tensor]:
+def read_state_dict(file: Path, argument: str) -> dict[str, Tensor]:
     """Read a state dict; nothing is unpickled but tensors.
 
     Args:
@@ -31,7 +32,7 @@ def read_state_dict(file: Path, argument: str) -> dict[str, torch.Tensor]:
             return load_file(file)
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
         state = next((content[name] for name in ("state_dict", "model") if name in content), content)
-        return {name.removeprefix("module."): tensor.as_subclass(torch.Tensor) for name, tensor in state.items()}
+        return {name.removeprefix("module."): tensor.as_subclass(Tensor) for name, tensor in state.items()}
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         msg = f"{argument}: {file} holds no weights that can be read safely ({reason}); give a .safetensors file, or a "
@@ -44,7 +45,7 @@ def file_digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
     """Fingerprint of a state dict: SHA-256 over names, shapes and values, 16 hexadecimal digits.
 
     >>> weights_hash({"a": torch.zeros(1)}) == weights_hash({"b": torch.zeros(1)})

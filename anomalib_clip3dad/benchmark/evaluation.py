@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from anomalib.data.utils import read_mask
 from PIL import Image
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from anomalib_clip3dad.benchmark.grid import EvaluationSize
@@ -73,14 +74,14 @@ def at_one_size(batch: Any, mask_files: Sequence[str | None], size: EvaluationSi
     )
 
 
-def _true_masks(batch: Any, files: Sequence[str | None]) -> list[torch.Tensor]:
+def _true_masks(batch: Any, files: Sequence[str | None]) -> list[Tensor]:
     """Each (H, W), as its file is; of good samples nothing, in the size of the picture."""
     masks = []
     for label, image, mask in zip(batch.gt_label, batch.image_path, files, strict=True):
         if not label:
             masks.append(_nothing(image))
         elif mask and Path(mask).is_file():
-            masks.append(torch.as_tensor(read_mask(mask, as_tensor=True)).as_subclass(torch.Tensor) > 0)
+            masks.append(torch.as_tensor(read_mask(mask, as_tensor=True)).as_subclass(Tensor) > 0)
         else:
             msg = f"{image}: its mask is in no file, so that pixels cannot be judged; test on faulty parts with masks "
             msg += "(test_split_mode from_dir)"
@@ -88,7 +89,7 @@ def _true_masks(batch: Any, files: Sequence[str | None]) -> list[torch.Tensor]:
     return masks
 
 
-def _nothing(image: str) -> torch.Tensor:
+def _nothing(image: str) -> Tensor:
     with Image.open(image) as opened:  # the header alone
         width, height = opened.size
     return torch.zeros(height, width, dtype=torch.bool)

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 _CHUNK = 64  # prompts in one pass of the text tower: bounds the memory, changes nothing else
@@ -12,10 +13,10 @@ _CHUNK = 64  # prompts in one pass of the text tower: bounds the memory, changes
 @torch.no_grad()
 def embed_prompts(
     clip: torch.nn.Module,
-    tokenizer: Callable[[list[str]], torch.Tensor],
+    tokenizer: Callable[[list[str]], Tensor],
     normal: Sequence[str],
     anomalous: Sequence[str],
-) -> torch.Tensor:
+) -> Tensor:
     """Embed two sets of prompts and average each.
 
     CLIP3D-AD, section 3.3.3 (T+, T-). The paper does not say what is averaged; as in WinCLIP, it is the L2-normalised
@@ -31,7 +32,7 @@ def embed_prompts(
         (2, C): T+, T-, each of length 1.
     """
 
-    def mean_embedding(prompts: Sequence[str]) -> torch.Tensor:
+    def mean_embedding(prompts: Sequence[str]) -> Tensor:
         device = next(clip.parameters()).device
         tokens = tokenizer(list(prompts)).to(device)
         embeddings = torch.cat([clip.encode_text(chunk, normalize=True) for chunk in tokens.split(_CHUNK)])  # type: ignore[operator]

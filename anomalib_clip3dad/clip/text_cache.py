@@ -14,6 +14,7 @@ import open_clip
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from anomalib_clip3dad.weights import weights_hash
 
@@ -34,10 +35,10 @@ def cache_folder() -> Path:
 def cached_embeddings(
     clip: torch.nn.Module,
     clip_model: str,
-    tokenizer: Callable[[list[str]], torch.Tensor],
+    tokenizer: Callable[[list[str]], Tensor],
     normal: Sequence[str],
     anomalous: Sequence[str],
-) -> torch.Tensor:
+) -> Tensor:
     """Embed two sets of prompts as `embed_prompts` does, or read what it gave before.
 
     The file's name is a hash of the architecture, the text tower's weights, the tokens and the prompts, so that nothing
@@ -70,7 +71,7 @@ def cached_embeddings(
     return text
 
 
-def _write(file: Path, text: torch.Tensor) -> None:
+def _write(file: Path, text: Tensor) -> None:
     """Complete or not at all, however many processes write at a time."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:

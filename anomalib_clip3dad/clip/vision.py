@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from einops import rearrange
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from anomalib_clip3dad.errors import InputError
 
@@ -20,8 +20,8 @@ _COPIES = 16  # float32 tokens alive in a block at a time: input, norm, q, k, v,
 class VisionFeatures(NamedTuple):
     """What CLIP sees in N images."""
 
-    cls: torch.Tensor  # (N, C): [CLS] after ln_post and projection, not normalised, as `encode_image` gives it
-    tokens: list[torch.Tensor]  # per asked block (N, N_p, D): its patch tokens, row by row, without [CLS]
+    cls: Tensor  # (N, C): [CLS] after ln_post and projection, not normalised, as `encode_image` gives it
+    tokens: list[Tensor]  # per asked block (N, N_p, D): its patch tokens, row by row, without [CLS]
 
 
 class _OpenClipParts:
@@ -36,7 +36,7 @@ class _OpenClipParts:
         self.batch_first = getattr(visual.transformer, "batch_first", False)
 
     @property
-    def projection(self) -> torch.Tensor:
+    def projection(self) -> Tensor:
         return self.visual.proj
 
     @property
@@ -55,7 +55,7 @@ class _TimmParts:
         self.prefix = visual.trunk.num_prefix_tokens
 
     @property
-    def projection(self) -> torch.Tensor:
+    def projection(self) -> Tensor:
         return self.visual.head.proj.weight.T
 
     @property
@@ -92,8 +92,8 @@ class VisionTower(nn.Module):
         ValueError: If the tower is no plain vision transformer, or has no such block.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, visual: nn.Module, layers: Sequence[int] | None = None, with_last: bool = False) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class VisionTower(nn.Module):
         return self._parts[0].final_norm
 
     @property
-    def projection(self) -> torch.Tensor:
+    def projection(self) -> Tensor:
         """(D, C), from a normed token to what is compared with texts."""
         return self._parts[0].projection
 
@@ -147,12 +147,12 @@ class VisionTower(nn.Module):
         return super().train(mode=False)
 
     @contextmanager
-    def _taking(self) -> Iterator[dict[int, torch.Tensor]]:
+    def _taking(self) -> Iterator[dict[int, Tensor]]:
         """Collect the outputs of the asked blocks while the tower runs."""
-        taken: dict[int, torch.Tensor] = {}
+        taken: dict[int, Tensor] = {}
 
         def take(layer: int) -> Any:
-            def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
                 taken[layer] = output
 
             return hook
@@ -172,7 +172,7 @@ class VisionTower(nn.Module):
         return max(_MEMORY // (4 * _COPIES * tokens * self.width), 1)
 
     @torch.no_grad()
-    def forward(self, images: torch.Tensor, num_deep: int | None = None) -> VisionFeatures:
+    def forward(self, images: Tensor, num_deep: int | None = None) -> VisionFeatures:
         """Read images.
 
         Args:
@@ -200,7 +200,7 @@ class VisionTower(nn.Module):
         cls, tokens = zip(*passes, strict=True)
         return VisionFeatures(torch.cat(cls), [torch.cat(layer) for layer in zip(*tokens, strict=True)])
 
-    def _read(self, images: torch.Tensor, num_deep: int | None) -> VisionFeatures:
+    def _read(self, images: Tensor, num_deep: int | None) -> VisionFeatures:
         """One pass."""
         with self._taking() as taken:
             cls = self.visual((images - self.mean) / self.std)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.factory import convert_to_custom_text_state_dict, resize_pos_embed
-from torch import nn
+from torch import Tensor, nn
 
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
 from anomalib_clip3dad.seeding import drawing_from
@@ -153,7 +152,7 @@ def _find_small(clip_model: str) -> Path:
     return file
 
 
-def _load(model: nn.Module, state: dict[str, torch.Tensor], source: Path, clip_model: str) -> None:
+def _load(model: nn.Module, state: dict[str, Tensor], source: Path, clip_model: str) -> None:
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     resize_pos_embed(state, model)

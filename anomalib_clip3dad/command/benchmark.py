@@ -26,7 +26,7 @@ def benchmark(
     trainer: dict | None = None,
     evaluation_size: EvaluationSize = 240,
     model: dict | None = None,
-    only: list[str] | None = None,
+    only: list[str] | str | None = None,
     runner: Literal["local", "ray"] = "local",
     name: str = "grid",
     output: Path = Path("results/benchmark"),
@@ -46,7 +46,7 @@ def benchmark(
         trainer: arguments of anomalib's Engine for all models.
         evaluation_size: height and width at which pixels are judged, or native.
         model: what all models have in common; the settings of each go over it.
-        only: names of the models to run, or patterns such as layers*; default: all.
+        only: name of the models to run, or a pattern such as layers*, or a list of them; default: all.
         runner: one job after the other on this machine, or Ray.
         name: of the grid, and of the folder of its tables.
         output: folder for the tables, in NAME, and for the finished jobs, in jobs, which its grids share.
@@ -55,6 +55,7 @@ def benchmark(
         gpus_per_job: of a job, or a part of one; with Ray only.
         address: of a running Ray cluster, auto or ray://HOST:PORT; default: one of its own on this machine.
     """
+    only = [only] if isinstance(only, str) else only
     jobs = make_jobs(
         data, categories or [], k_shot or [], seeds or [], models or [], trainer, evaluation_size, model, only
     )

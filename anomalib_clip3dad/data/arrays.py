@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from einops import rearrange
+from torch import Tensor
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
 from anomalib_clip3dad.data.reading import as_organised, read_image, read_organised
 from anomalib_clip3dad.errors import InputError
 
-Array = str | Path | np.ndarray | torch.Tensor
+Array = str | Path | np.ndarray | Tensor
 
 
 class Part(NamedTuple):
@@ -24,8 +25,8 @@ class Part(NamedTuple):
         xyz: (3, H, W) float32 metres, camera frame, (0, 0, 0) = not measured.
     """
 
-    image: torch.Tensor
-    xyz: torch.Tensor
+    image: Tensor
+    xyz: Tensor
 
 
 def as_part(image: Array, xyz: Array, camera: Intrinsics | str | Path | None = None) -> Part:
@@ -55,13 +56,13 @@ def as_part(image: Array, xyz: Array, camera: Intrinsics | str | Path | None = N
     return Part(picture, cloud)
 
 
-def _picture(image: Array) -> torch.Tensor:
+def _picture(image: Array) -> Tensor:
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[-1] == 3:
         scale = 255.0 if image.dtype == np.uint8 else 1.0
         image = torch.from_numpy(rearrange(image, "h w c -> c h w") / scale)
-    if not isinstance(image, torch.Tensor) or image.ndim != 3 or image.shape[0] != 3:
+    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
         msg = f"image: found {_described(image)}; give a file, an array (H, W, 3) or a tensor (3, H, W)"
         raise InputError(msg)
     picture = image.to(torch.float32)
@@ -71,10 +72,10 @@ def _picture(image: Array) -> torch.Tensor:
     return picture
 
 
-def _cloud(xyz: Array, camera: Intrinsics | None, size: tuple[int, int]) -> torch.Tensor:
+def _cloud(xyz: Array, camera: Intrinsics | None, size: tuple[int, int]) -> Tensor:
     if isinstance(xyz, str | Path):
         return read_organised(xyz, camera, size)
-    if isinstance(xyz, torch.Tensor):
+    if isinstance(xyz, Tensor):
         if xyz.ndim != 3 or xyz.shape[0] != 3:
             msg = f"xyz: found {_described(xyz)}; give a file, an array (H, W, 3) or a tensor (3, H, W)"
             raise InputError(msg)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from anomalib.data.utils import LabelName, Split, ValSplitMode
 from pandas import DataFrame, Series
+from torch import Tensor
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.intrinsics import Intrinsics
@@ -78,7 +78,7 @@ class Eyecandies(FewShotDataModule):
 class EyecandiesDataset(OrganisedDataset):
     """Reads depth maps whose range is in a file beside them."""
 
-    def read_files(self, row: Series) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_files(self, row: Series) -> tuple[Tensor, Tensor]:
         """Read picture and depth of one sample.
 
         Args:

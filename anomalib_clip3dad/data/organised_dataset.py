@@ -8,6 +8,7 @@ from anomalib.data.dataclasses import DepthItem
 from anomalib.data.datasets import AnomalibDepthDataset
 from anomalib.data.utils import LabelName
 from pandas import DataFrame, Series
+from torch import Tensor
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Image, Mask
 
@@ -45,7 +46,7 @@ class OrganisedDataset(AnomalibDepthDataset):
         unmasked = self.samples[self.samples.label_index != int(LabelName.NORMAL)].mask_path == ""
         return TaskType.CLASSIFICATION if unmasked.any() else TaskType.SEGMENTATION
 
-    def read_files(self, row: Series) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_files(self, row: Series) -> tuple[Tensor, Tensor]:
         """Read picture and cloud of one sample; what a data set with files of its own replaces.
 
         Args:
@@ -57,7 +58,7 @@ class OrganisedDataset(AnomalibDepthDataset):
         file = row.get("intrinsics_path", "")
         return read_sample(row.image_path, row.depth_path, read_intrinsics(file) if file else None)
 
-    def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    def read(self, row: Series) -> tuple[Tensor, Tensor, Tensor | None]:
         """Read one sample as its files are.
 
         Args:
@@ -94,7 +95,7 @@ class OrganisedDataset(AnomalibDepthDataset):
             mask = rest[0] if rest else None
         return DepthItem(
             image=image,
-            depth_map=xyz.as_subclass(torch.Tensor),
+            depth_map=xyz.as_subclass(Tensor),
             gt_mask=mask,
             gt_label=None if row.label_index == LabelName.UNKNOWN else torch.tensor(int(row.label_index)),
             image_path=row.image_path,

@@ -11,6 +11,7 @@ import torch
 from anomalib.data.utils import read_image as read_rgb
 from anomalib.data.utils import read_mask
 from einops import rearrange
+from torch import Tensor
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
 from anomalib_clip3dad.data.scans import load_scan
@@ -19,9 +20,7 @@ from anomalib_clip3dad.errors import InputError, MissingFileError
 _FARTHEST = 20.0  # metres; no part is inspected from there, while millimetres give hundreds
 
 
-def read_organised(
-    path: str | Path, camera: Intrinsics | None = None, size: tuple[int, int] | None = None
-) -> torch.Tensor:
+def read_organised(path: str | Path, camera: Intrinsics | None = None, size: tuple[int, int] | None = None) -> Tensor:
     """Read one scan as an organised point cloud, one XYZ point per pixel.
 
     A point with a NaN or an infinite coordinate was not measured; all three of its coordinates become 0.
@@ -72,7 +71,7 @@ def read_scan(path: str | Path) -> np.ndarray:
 
 def as_organised(
     name: str | Path, scan: np.ndarray, camera: Intrinsics | None = None, size: tuple[int, int] | None = None
-) -> torch.Tensor:
+) -> Tensor:
     """Check what a scan holds, and bring it into the one form that all else works with.
 
     Args:
@@ -128,7 +127,7 @@ def _to_xyz(name: str | Path, scan: np.ndarray, camera: Intrinsics | None, size:
     return scan
 
 
-def read_image(path: str | Path) -> torch.Tensor:
+def read_image(path: str | Path) -> Tensor:
     """Read a picture of any mode PIL reads.
 
     Args:
@@ -146,7 +145,7 @@ def read_image(path: str | Path) -> torch.Tensor:
 
 def read_sample(
     image_path: str | Path, depth_path: str | Path, camera: Intrinsics | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Read the picture and the point cloud of one sample and check that they show the same pixels.
 
     Args:
@@ -168,7 +167,7 @@ def read_sample(
     return image, xyz
 
 
-def read_truth(mask_path: str | Path, image_path: str | Path, image: torch.Tensor) -> torch.Tensor:
+def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> Tensor:
     """Read a ground truth mask and check that it has the size of its picture.
 
     Args:
@@ -188,12 +187,12 @@ def read_truth(mask_path: str | Path, image_path: str | Path, image: torch.Tenso
     return mask
 
 
-def _image_as_tensor(path: str | Path) -> torch.Tensor:
-    return torch.as_tensor(read_rgb(path, as_tensor=True)).as_subclass(torch.Tensor)
+def _image_as_tensor(path: str | Path) -> Tensor:
+    return torch.as_tensor(read_rgb(path, as_tensor=True)).as_subclass(Tensor)
 
 
-def _mask_as_tensor(path: str | Path) -> torch.Tensor:
-    return torch.as_tensor(read_mask(path, as_tensor=True)).as_subclass(torch.Tensor)
+def _mask_as_tensor(path: str | Path) -> Tensor:
+    return torch.as_tensor(read_mask(path, as_tensor=True)).as_subclass(Tensor)
 
 
 def _read(path: str | Path, reader: Callable[[str | Path], Any], kind: str) -> Any:  # array or tensor, as reader gives
@@ -228,7 +227,7 @@ def _check_layout(path: str | Path, points: np.ndarray) -> None:
     raise InputError(msg)
 
 
-def check_same_size(path: str | Path, image: torch.Tensor, other_path: str | Path, other: torch.Tensor) -> None:
+def check_same_size(path: str | Path, image: Tensor, other_path: str | Path, other: Tensor) -> None:
     """Refuse two files that do not show the same pixels.
 
     Args:

@@ -10,6 +10,7 @@ from anomalib import TaskType
 from anomalib.data.dataclasses import DepthItem
 from anomalib.data.utils import LabelName
 from pandas import Series
+from torch import Tensor
 
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
 from anomalib_clip3dad.geometry import foreground_mask
@@ -46,7 +47,7 @@ class SyntheticDefects(OrganisedDataset):
         """Segmentation: the masks are known."""
         return TaskType.SEGMENTATION
 
-    def read(self, row: Series) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    def read(self, row: Series) -> tuple[Tensor, Tensor, Tensor | None]:
         """Read a sample and put its anomaly on it; arguments and answer are those of `OrganisedDataset`."""
         image, xyz = self.good.read_files(row)
         if row.label != _LABEL:

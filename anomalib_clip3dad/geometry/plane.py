@@ -6,7 +6,7 @@ import math
 import torch
 from einops import rearrange, repeat
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from .organised import check_shape, validity_mask
 
@@ -159,7 +159,7 @@ def _open(mask: Tensor, valid: Tensor) -> Tensor:
     single lost pixels of a real sensor would eat the part around them.
     """
     solid = mask[:, None].to(torch.float32)
-    lost = ~valid[:, None] & (F.avg_pool2d(solid, 3, stride=1, padding=1) > 0.5)
+    lost = ~valid[:, None] & (functional.avg_pool2d(solid, 3, stride=1, padding=1) > 0.5)
     # max-pooling pads with minus infinity: foreground to the eroding pool of the negative, background to the other
-    eroded = -F.max_pool2d(-solid.where(~lost, 1.0), 3, stride=1, padding=1)
-    return mask & (F.max_pool2d(eroded, 3, stride=1, padding=1)[:, 0] > 0)
+    eroded = -functional.max_pool2d(-solid.where(~lost, 1.0), 3, stride=1, padding=1)
+    return mask & (functional.max_pool2d(eroded, 3, stride=1, padding=1)[:, 0] > 0)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from einops import rearrange, repeat
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from .camera import nearest_pixels, place_camera, project, rotate
 from .organised import check_shape
@@ -140,6 +140,6 @@ def draw_points(values: Tensor, point: Tensor) -> Tensor:
         `(B, v, C, S, S)`, 1 (white) where there is no point.
     """
     # one white pixel after the last one: the index "none" then needs no case of its own
-    colours = F.pad(values, (0, 1), value=_WHITE).expand(-1, point.shape[1], -1, -1)
+    colours = functional.pad(values, (0, 1), value=_WHITE).expand(-1, point.shape[1], -1, -1)
     index = repeat(point.long(), "b v r s -> b v c (r s)", c=values.shape[2])
     return rearrange(colours.gather(3, index), "b v c (r s) -> b v c r s", r=point.shape[2])

@@ -4,7 +4,7 @@
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from .camera import Camera
 
@@ -37,8 +37,8 @@ def surface_normals(xyz: Tensor, foreground: Tensor) -> Tensor:
     known = xyz.where(inside, 0.0)
     # about the cloud's middle: far from it float32 would lose what is smaller than a tenth of a millimetre
     middle = known.sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True).clamp(min=1)
-    total = F.avg_pool2d((known - middle).where(inside, 0.0), _WINDOW, 1, _WINDOW // 2)
-    smooth = total / F.avg_pool2d(inside.to(xyz.dtype), _WINDOW, 1, _WINDOW // 2).clamp(min=1e-6)
+    total = functional.avg_pool2d((known - middle).where(inside, 0.0), _WINDOW, 1, _WINDOW // 2)
+    smooth = total / functional.avg_pool2d(inside.to(xyz.dtype), _WINDOW, 1, _WINDOW // 2).clamp(min=1e-6)
     right = _central_difference(smooth, foreground, axis=3)
     down = _central_difference(smooth, foreground, axis=2)
     across = torch.linalg.cross(down, right, dim=1)  # in a frame of x right, y down, z forward: towards the sensor
@@ -52,7 +52,7 @@ def surface_normals(xyz: Tensor, foreground: Tensor) -> Tensor:
 def _central_difference(values: Tensor, foreground: Tensor, axis: int) -> Tensor:
     """Difference of the neighbours on either side; a pixel stands in for a neighbour that is not foreground."""
     border = (0, 0, 1, 1) if axis == 2 else (1, 1, 0, 0)
-    padded, inside = F.pad(values, border), F.pad(foreground[:, None], border)
+    padded, inside = functional.pad(values, border), functional.pad(foreground[:, None], border)
     size = values.shape[axis]
     before, after = (
         padded.narrow(axis, start, size).where(inside.narrow(axis, start, size), values) for start in (0, 2)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from .camera import Camera
 
@@ -172,8 +172,8 @@ def _pull(buffer: ZBuffer, axis: int, towards_end: bool, shift: int, price: Tens
     beyond = (0, shift) if towards_end else (shift, 0)
     padding = beyond if axis == 3 else (0, 0, *beyond)
     start = shift if towards_end else 0
-    depth = F.pad(buffer.depth.narrow(axis, start, rest), padding, value=math.inf) + price
-    point = F.pad(buffer.point.narrow(axis, start, rest), padding)
+    depth = functional.pad(buffer.depth.narrow(axis, start, rest), padding, value=math.inf) + price
+    point = functional.pad(buffer.point.narrow(axis, start, rest), padding)
     return ZBuffer(torch.minimum(depth, buffer.depth), point.where(depth < buffer.depth, buffer.point))
 
 

@@ -5,8 +5,9 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
-FeaturesT = TypeVar("FeaturesT", bound=tuple[torch.Tensor, ...])
+FeaturesT = TypeVar("FeaturesT", bound=tuple[Tensor, ...])
 """A NamedTuple of tensors, each with a row for each sample."""
 
 
@@ -56,5 +57,5 @@ class FeatureStore(Generic[FeaturesT]):
                 self._rows[key] = _of_kind(features, [field[i : i + 1].clone() for field in features])
 
 
-def _of_kind(features: Any, fields: Sequence[torch.Tensor]) -> Any:
+def _of_kind(features: Any, fields: Sequence[Tensor]) -> Any:
     return type(features)(*fields)

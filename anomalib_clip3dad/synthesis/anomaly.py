@@ -4,6 +4,7 @@
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from .cloud import spoil_cloud
 from .perlin import perlin_mask
@@ -19,15 +20,15 @@ class Anomalous(NamedTuple):
         mask: (H, W) bool, where the anomaly is; empty only where there is no part.
     """
 
-    image: torch.Tensor
-    xyz: torch.Tensor
-    mask: torch.Tensor
+    image: Tensor
+    xyz: Tensor
+    mask: Tensor
 
 
 def synthesise(
-    image: torch.Tensor,
-    xyz: torch.Tensor,
-    foreground: torch.Tensor,
+    image: Tensor,
+    xyz: Tensor,
+    foreground: Tensor,
     textures: TextureSource,
     opacity: tuple[float, float] = (0.2, 1.0),
     geometry: float = 0.0,

@@ -2,6 +2,7 @@
 """Synthetic anomalies in the cloud: dents, bumps and missing points."""
 
 import torch
+from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 _DEPTH = (0.02, 0.08)  # least and largest depth of a dent, as share of the part's extent
@@ -9,7 +10,7 @@ _SOFTNESS = 0.01  # of a dent's rim, as share of the image's height
 _MISSING = 1 / 3  # share of the anomalies in the cloud that are holes
 
 
-def spoil_cloud(xyz: torch.Tensor, foreground: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def spoil_cloud(xyz: Tensor, foreground: Tensor, mask: Tensor) -> Tensor:
     """Push the surface in or out inside the mask, or take its points away.
 
     Beyond CLIP3D-AD, which changes colours only. Points move along their line of sight, so that each stays the one that

@@ -3,6 +3,7 @@
 
 import torch
 from anomalib.data.utils.generators import generate_perlin_noise
+from torch import Tensor
 from torchvision.transforms import v2
 
 from anomalib_clip3dad.seeding import to_device
@@ -11,7 +12,7 @@ _RANGE = 0.1  # below the highest place of the noise on the part
 _ROTATE = v2.RandomAffine(degrees=(-90, 90), interpolation=v2.InterpolationMode.BILINEAR)
 
 
-def perlin_mask(foreground: torch.Tensor, threshold: float = 0.5, share: float | None = None) -> torch.Tensor:
+def perlin_mask(foreground: Tensor, threshold: float = 0.5, share: float | None = None) -> Tensor:
     """Draw the mask of a synthetic anomaly.
 
     CLIP3D-AD, section 3.3.1 and Figure 3, with DRAEM's noise: lattice of 2^0..2^5 cells per axis, rotated at random,

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from anomalib.data.utils import read_image
 from anomalib.data.utils.generators import PerlinAnomalyGenerator, generate_perlin_noise
+from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
@@ -37,7 +38,7 @@ class TextureSource:
         with drawing_from(0):  # the generator draws one of its settings when it is made (anomalib 2.7.0)
             self._augment = PerlinAnomalyGenerator().augmenters
 
-    def draw(self, image: torch.Tensor) -> torch.Tensor:
+    def draw(self, image: Tensor) -> Tensor:
         """Draw one texture for an image, from torch's global generator.
 
         Args:
@@ -48,7 +49,7 @@ class TextureSource:
         """
         return self._augment(self._source(image).clamp(0, 1)).clamp(0, 1)
 
-    def _source(self, image: torch.Tensor) -> torch.Tensor:
+    def _source(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         if self.files:
             file = self.files[int(torch.randint(len(self.files), ()))]

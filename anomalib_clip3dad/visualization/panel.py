@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from anomalib.data import DepthBatch, DepthItem
 from anomalib.visualization import ImageVisualizer, visualize_image_item
 from anomalib.visualization.image.functional import add_text_to_image, apply_colormap
 from PIL import Image
+from torch import Tensor
 
 from anomalib_clip3dad.geometry import foreground_mask, validity_mask
 
 
-def depth_picture(xyz: torch.Tensor) -> Image.Image:
+def depth_picture(xyz: Tensor) -> Image.Image:
     """Colour the depth of a cloud.
 
     Args:

@@ -5,7 +5,7 @@ import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import TimmFeatureExtractor
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
 from anomalib_clip3dad.models.backbone import normalisation
@@ -60,9 +60,9 @@ class BtfModel(nn.Module):
         BTF's are pooled without padding and brought to h, w by adaptive pooling; PatchCore pads and interpolates.
         """
         features = self.tower((image - self.mean) / self.std)
-        finest, *others = (F.avg_pool2d(feature, 3, 1, 1) for feature in features.values())
+        finest, *others = (functional.avg_pool2d(feature, 3, 1, 1) for feature in features.values())
         grid = finest.shape[-2:]
-        return torch.cat([finest, *(F.interpolate(other, grid, mode="bilinear") for other in others)], dim=1)
+        return torch.cat([finest, *(functional.interpolate(other, grid, mode="bilinear") for other in others)], dim=1)
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
         """Judge a batch; arguments are those of `embed`, answer and errors those of `PatchMemory`."""
@@ -84,4 +84,4 @@ def pool_to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
         >>> pool_to_grid(torch.arange(16.0).reshape(1, 1, 4, 4), (1, 2)).tolist()
         [[[[7.0, 8.0]]]]
     """
-    return F.adaptive_avg_pool2d(F.avg_pool2d(maps, 3, stride=1), grid)
+    return functional.adaptive_avg_pool2d(functional.avg_pool2d(maps, 3, stride=1), grid)

@@ -2,7 +2,7 @@
 """Adapters: small trained corrections of CLIP's own embeddings."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Adapter(nn.Module):
@@ -25,7 +25,7 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+    def forward(self, embeddings: Tensor) -> Tensor:
         """Correct embeddings (..., C); same shape, not normalised.
 
         >>> Adapter(8)(torch.ones(1, 8))[0, 0].item()  # untrained: shorter by the ratio, direction unchanged

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .blocks import identity_blocks
 
@@ -23,7 +23,7 @@ class CoarseToFineDecoder(nn.Module):
         depth: number of transformer blocks.
     """
 
-    def __init__(self, final_norm: nn.LayerNorm, projection: torch.Tensor, num_layers: int, depth: int = 2) -> None:
+    def __init__(self, final_norm: nn.LayerNorm, projection: Tensor, num_layers: int, depth: int = 2) -> None:
         super().__init__()
         width, embed_dim = projection.shape
         self.norms = nn.ModuleList(nn.LayerNorm(width, eps=final_norm.eps) for _ in range(num_layers))
@@ -35,7 +35,7 @@ class CoarseToFineDecoder(nn.Module):
         self.to_embedding.weight.data[:, -width:] = projection.detach().T
         self.blocks = identity_blocks(embed_dim, depth)
 
-    def forward(self, tokens: Sequence[torch.Tensor]) -> torch.Tensor:
+    def forward(self, tokens: Sequence[Tensor]) -> Tensor:
         """Decode.
 
         Args:

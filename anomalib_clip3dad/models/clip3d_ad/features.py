@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
+from torch import Tensor
 
 from anomalib_clip3dad.clip import VisionTower
 from anomalib_clip3dad.geometry import Views
@@ -23,15 +24,15 @@ class FrozenFeatures(NamedTuple):
         seen: (B, v, N_p) bool, whether a view shows anything of the patch that its token is about.
     """
 
-    cls: torch.Tensor
-    tokens: torch.Tensor
-    view_cls: torch.Tensor
-    view_tokens: torch.Tensor
-    seen: torch.Tensor
+    cls: Tensor
+    tokens: Tensor
+    view_cls: Tensor
+    view_tokens: Tensor
+    seen: Tensor
 
 
 @torch.no_grad()
-def read_samples(tower: VisionTower, image: torch.Tensor, views: Views | None, align_views: bool) -> FrozenFeatures:
+def read_samples(tower: VisionTower, image: Tensor, views: Views | None, align_views: bool) -> FrozenFeatures:
     """Run the frozen tower over images and views.
 
     CLIP3D-AD, section 3.3.3 and 3.3.4: I, F_l and what the fusions start from.

@@ -3,7 +3,7 @@
 
 import torch
 from einops import rearrange, reduce, repeat
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from .blocks import identity_blocks
@@ -32,7 +32,7 @@ class GlobalFusion(nn.Module):
         self.project.weight.data = repeat(2 / num_views * torch.eye(embed_dim), "o c -> o (v c)", v=num_views).clone()
         nn.init.zeros_(self.project.bias)
 
-    def forward(self, cls: torch.Tensor) -> torch.Tensor:
+    def forward(self, cls: Tensor) -> Tensor:
         """Fuse (B, v, C) to (B, C).
 
         >>> GlobalFusion(2, 1)(torch.tensor([[[1.0], [5.0]]])).item()  # untrained: the mean
@@ -54,7 +54,7 @@ class LocalFusion(nn.Module):
         projection: CLIP's `proj`, (D, C).
     """
 
-    def __init__(self, final_norm: nn.LayerNorm, projection: torch.Tensor) -> None:
+    def __init__(self, final_norm: nn.LayerNorm, projection: Tensor) -> None:
         super().__init__()
         width, embed_dim = projection.shape
         self.blocks = identity_blocks(width, depth=2)
@@ -64,7 +64,7 @@ class LocalFusion(nn.Module):
         self.project.weight.data = projection.detach().T.clone()
         nn.init.zeros_(self.project.bias)
 
-    def forward(self, tokens: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
         """Fuse.
 
         Args:
@@ -80,9 +80,7 @@ class LocalFusion(nn.Module):
         return self.project(self.norm(mean)) * visible.any(dim=1)[..., None]
 
 
-def align_tokens(
-    tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, grid: tuple[int, int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def align_tokens(tokens: Tensor, positions: Tensor, visible: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Sample each view's patch tokens where the image's patches land in that view.
 
     CLIP3D-AD gives P_2D (Eq. 4) but not its use; here it makes token j of every view show the surface that patch j of
@@ -114,7 +112,7 @@ def align_tokens(
     return rearrange(sampled, "(b v) d n 1 -> b v n d", b=tokens.shape[0]) * seen, seen[..., 0]
 
 
-def _mean_over(values: torch.Tensor, weights: torch.Tensor, dim: int) -> torch.Tensor:
+def _mean_over(values: Tensor, weights: Tensor, dim: int) -> Tensor:
     """Mean of `values` where `weights` (bool) hold; 0 where none does."""
     total = torch.where(weights, values, 0.0).sum(dim)
     return total / weights.sum(dim).clamp(min=1)

@@ -4,9 +4,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from anomalib.data import AnomalibDataModule
 from lightning.pytorch import LightningModule
+from torch import Tensor
 
 from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, rows_of
 
@@ -16,7 +16,7 @@ from .features import FrozenFeatures
 class KnownShotsMixin(LightningModule):
     """Reads each shot once per fit. Put it before AnomalibModule among the bases."""
 
-    cut: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any]
+    cut: Callable[[Tensor, Tensor, Tensor], Any]
     read: Callable[[Any], FrozenFeatures]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class KnownShotsMixin(LightningModule):
         steady = isinstance(data, AnomalibDataModule) and data.train_augmentations is None
         return batch.image_path[: len(batch.image) // 2] if steady and batch.image_path else []
 
-    def read_pairs(self, batch: Any, foreground: torch.Tensor) -> FrozenFeatures:
+    def read_pairs(self, batch: Any, foreground: Tensor) -> FrozenFeatures:
         """Frozen features of a batch of pairs; those of the normal half are computed once per fit.
 
         Args:
@@ -54,7 +54,7 @@ class KnownShotsMixin(LightningModule):
         """
         shots = self._shots(batch)
         rows = slice(len(batch.image) // 2 if self._store.knows(shots) else 0, None)
-        image = batch.image.as_subclass(torch.Tensor)
+        image = batch.image.as_subclass(Tensor)
         features = self.read(self.cut(image[rows], batch.depth_map[rows], foreground[rows]))
         if rows.start:
             return join([self._store.get(shots), features])

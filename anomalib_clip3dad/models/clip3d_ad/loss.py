@@ -2,16 +2,17 @@
 """The two losses: image against text, and map against mask."""
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 
 def bidirectional_contrastive_loss(
-    image_normal: torch.Tensor,
-    image_anomalous: torch.Tensor,
-    text_normal: torch.Tensor,
-    text_anomalous: torch.Tensor,
+    image_normal: Tensor,
+    image_anomalous: Tensor,
+    text_normal: Tensor,
+    text_anomalous: Tensor,
     temperature: float = 1.0,
-) -> torch.Tensor:
+) -> Tensor:
     """Pull each image to the text of its own state and each text to the image of its own state.
 
     CLIP3D-AD, Eq. 11-13: (L_i2t + L_t2i) / 2, averaged over the pairs.
@@ -31,7 +32,7 @@ def bidirectional_contrastive_loss(
     0.6265
     """
 
-    def similarity(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    def similarity(image: Tensor, text: Tensor) -> Tensor:
         return functional.cosine_similarity(image, text, dim=-1) / temperature
 
     right = similarity(image_normal, text_normal), similarity(image_anomalous, text_anomalous)
@@ -43,7 +44,7 @@ def bidirectional_contrastive_loss(
     return ((image_to_text + text_to_image) / 2).mean()
 
 
-def segmentation_loss(anomaly_map: torch.Tensor, mask: torch.Tensor, balanced: bool = False) -> torch.Tensor:
+def segmentation_loss(anomaly_map: Tensor, mask: Tensor, balanced: bool = False) -> Tensor:
     """Binary cross-entropy between S_map and the mask (CLIP3D-AD, Eq. 14), mean over all pixels.
 
     Args:

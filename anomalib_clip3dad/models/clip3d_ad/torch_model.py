@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from anomalib.data import InferenceBatch
-from torch import nn
+from torch import Tensor, nn
 
 from anomalib_clip3dad.clip import VisionTower
 from anomalib_clip3dad.clip.similarity import anomalous_share, enlarge, patch_shares
@@ -25,9 +25,9 @@ FUSIONS = ("sum", "late")
 class Adapted(NamedTuple):
     """What training compares."""
 
-    images: list[torch.Tensor]  # I, (B, C): one that all went into, or that of the picture and that of the views
-    text: torch.Tensor  # T_c, (2, C): normal, anomalous
-    anomaly_map: torch.Tensor  # S_map, (B, S, S)
+    images: list[Tensor]  # I, (B, C): one that all went into, or that of the picture and that of the views
+    text: Tensor  # T_c, (2, C): normal, anomalous
+    anomaly_map: Tensor  # S_map, (B, S, S)
 
 
 class Clip3dAdModel(nn.Module):
@@ -43,7 +43,7 @@ class Clip3dAdModel(nn.Module):
         scoring: how similarities become map and score.
     """
 
-    text: torch.Tensor
+    text: Tensor
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Clip3dAdModel(nn.Module):
         """Rows and columns of images and maps."""
         return (self.tower.image_size, self.tower.image_size)
 
-    def forward(self, image: torch.Tensor, views: Views | None = None) -> Adapted | InferenceBatch:
+    def forward(self, image: Tensor, views: Views | None = None) -> Adapted | InferenceBatch:
         """Score images, or in training mode return what the losses need.
 
         Args:
@@ -92,7 +92,7 @@ class Clip3dAdModel(nn.Module):
         """
         return self.compare(self.read(image, views))
 
-    def read(self, image: torch.Tensor, views: Views | None = None) -> FrozenFeatures:
+    def read(self, image: Tensor, views: Views | None = None) -> FrozenFeatures:
         """Run the frozen part alone; arguments and errors are those of `forward`."""
         given = 0 if views is None else views.images.shape[1]
         if given != self.num_views:
@@ -101,7 +101,7 @@ class Clip3dAdModel(nn.Module):
             raise InputError(msg)
         return read_samples(self.tower, image, views, self.align_views)
 
-    def compare(self, features: FrozenFeatures, foreground: torch.Tensor | None = None) -> Adapted | InferenceBatch:
+    def compare(self, features: FrozenFeatures, foreground: Tensor | None = None) -> Adapted | InferenceBatch:
         """Run the trained part alone: adapted [CLS] I and decoded patches F, each plus what the views add (Eq. 5-10).
 
         With `fusion` "late", beyond the paper, what the views add is compared with the texts apart, where they show the
@@ -115,7 +115,7 @@ class Clip3dAdModel(nn.Module):
             As `forward`.
         """
         embeddings = [self.image_adapter(features.cls)]
-        patches: list[tuple[torch.Tensor, torch.Tensor | None]] = [(self.decoder(features.tokens.unbind(dim=1)), None)]
+        patches: list[tuple[Tensor, Tensor | None]] = [(self.decoder(features.tokens.unbind(dim=1)), None)]
         if self.num_views:
             of_views = self.global_fusion(features.view_cls)
             local = self.local_fusion(features.view_tokens, features.seen)
