@@ -44,10 +44,11 @@ def explanation(error: BaseException) -> str | None:
     Returns:
         The message of the InputError in it, None if there is none.
 
-    >>> explanation(InputError("tire/000.tiff: truncated; copy it again"))
-    'tire/000.tiff: truncated; copy it again'
-    >>> explanation(KeyError("a fault of ours")) is None
-    True
+    Example:
+        >>> explanation(InputError("tire/000.tiff: truncated; copy it again"))
+        'tire/000.tiff: truncated; copy it again'
+        >>> explanation(KeyError("a fault of ours")) is None
+        True
     """
     if isinstance(error, InputError):
         # a loader's worker process sends its traceback along as the message (torch 2.15)

@@ -73,9 +73,10 @@ def bounded(scores: Tensor) -> Tensor:
     Returns:
         The same shape, float64, which keeps apart what float32 does.
 
-    >>> import torch
-    >>> bounded(torch.tensor([-1.0, 0.0, 3.0])).tolist()
-    [0.25, 0.5, 0.875]
+    Example:
+        >>> import torch
+        >>> bounded(torch.tensor([-1.0, 0.0, 3.0])).tolist()
+        [0.25, 0.5, 0.875]
     """
     scores = scores.double()
     return 0.5 + 0.5 * scores / (1 + scores.abs())

@@ -15,11 +15,12 @@ def drawing_from(*seeds: int) -> Iterator[None]:
     Args:
         seeds: any integers; all of them count, and their order.
 
-    >>> with drawing_from(1, 2):
-    ...     first = torch.rand(3)
-    >>> with drawing_from(1, 2):
-    ...     torch.equal(torch.rand(3), first)
-    True
+    Example:
+        >>> with drawing_from(1, 2):
+        ...     first = torch.rand(3)
+        >>> with drawing_from(1, 2):
+        ...     torch.equal(torch.rand(3), first)
+        True
     """
     with torch.random.fork_rng(devices=[]):
         mixed = 0

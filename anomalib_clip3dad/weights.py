@@ -48,8 +48,9 @@ def file_digest(file: Path) -> str:
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
     """Fingerprint of a state dict: SHA-256 over names, shapes and values, 16 hexadecimal digits.
 
-    >>> weights_hash({"a": torch.zeros(1)}) == weights_hash({"b": torch.zeros(1)})
-    False
+    Example:
+        >>> weights_hash({"a": torch.zeros(1)}) == weights_hash({"b": torch.zeros(1)})
+        False
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):

@@ -18,10 +18,11 @@ from matplotlib import pyplot as plt
 def points(report: dict[str, Any]) -> dict[str, list[float]]:
     """Columns over the weights files PAIRS.pt of a report, in the order of their pairs.
 
-    >>> model = {"image_AUROC": 0.7, "pixel_AUROC": 0.9, "pixel_AUPRO": 0.5}
-    >>> mean = {"picture": {"image_AUROC": 0.6}, "model": model}
-    >>> points({"zero_shot": {"run/pairs_00000200.pt": {"mean": mean}}})["pairs"]
-    [200.0]
+    Example:
+        >>> model = {"image_AUROC": 0.7, "pixel_AUROC": 0.9, "pixel_AUPRO": 0.5}
+        >>> mean = {"picture": {"image_AUROC": 0.6}, "model": model}
+        >>> points({"zero_shot": {"run/pairs_00000200.pt": {"mean": mean}}})["pairs"]
+        [200.0]
     """
     weights = ((re.search(r"pairs_(\d+)", name), of["mean"]) for name, of in report["zero_shot"].items())
     rows = sorted((float(match[1]), mean) for match, mean in weights if match)

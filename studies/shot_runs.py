@@ -175,9 +175,10 @@ def setting(row: Result) -> tuple[Any, ...]:
 def over_seeds(done: list[Result], metric: str) -> dict[str, float | None]:
     """Average a metric over the categories of each seed, then over the seeds.
 
-    >>> done = [{"seed": 0, "m": 0.0}, {"seed": 0, "m": 2.0}, {"seed": 1, "m": 3.0}]
-    >>> over_seeds(done, "m")
-    {'mean': 2.0, 'deviation': 1.4142135623730951}
+    Example:
+        >>> done = [{"seed": 0, "m": 0.0}, {"seed": 0, "m": 2.0}, {"seed": 1, "m": 3.0}]
+        >>> over_seeds(done, "m")
+        {'mean': 2.0, 'deviation': 1.4142135623730951}
     """
     seeds = sorted({row["seed"] for row in done})
     values = [statistics.mean(row[metric] for row in done if row["seed"] == seed) for seed in seeds]

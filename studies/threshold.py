@@ -38,11 +38,12 @@ RATES = ("recall", "false_alarms")
 def rates(scores: Tensor, faulty: Tensor, threshold: float) -> dict[str, float]:
     """Share of the faulty parts and of the good parts whose score reaches the threshold, as anomalib's metric counts.
 
-    >>> scores, faulty = torch.tensor([0.1, 0.2, 0.8, 0.9]), torch.tensor([False, False, True, True])
-    >>> rates(scores, faulty, best_threshold(scores, faulty))
-    {'recall': 1.0, 'false_alarms': 0.0}
-    >>> rates(torch.tensor([0.1, 0.6, 0.4, 0.9]), torch.tensor([False, False, True, True]), 0.5)
-    {'recall': 0.5, 'false_alarms': 0.5}
+    Example:
+        >>> scores, faulty = torch.tensor([0.1, 0.2, 0.8, 0.9]), torch.tensor([False, False, True, True])
+        >>> rates(scores, faulty, best_threshold(scores, faulty))
+        {'recall': 1.0, 'false_alarms': 0.0}
+        >>> rates(torch.tensor([0.1, 0.6, 0.4, 0.9]), torch.tensor([False, False, True, True]), 0.5)
+        {'recall': 0.5, 'false_alarms': 0.5}
     """
     found = scores >= threshold
     return {

@@ -129,8 +129,9 @@ def image_aurocs(scores: Tensor, kinds: Sequence[str]) -> dict[str, float]:
     Returns:
         `image_AUROC` for all, then one AUROC for each kind against the good ones.
 
-    >>> image_aurocs(torch.tensor([0.1, 0.2, 0.3, 0.0]), ["good", "good", "colour", "missing"])
-    {'image_AUROC': 0.5, 'colour': 1.0, 'missing': 0.0}
+    Example:
+        >>> image_aurocs(torch.tensor([0.1, 0.2, 0.3, 0.0]), ["good", "good", "colour", "missing"])
+        {'image_AUROC': 0.5, 'colour': 1.0, 'missing': 0.0}
     """
     names = sorted(set(kinds) - {"good"})
     of_kind = {name: scores[torch.tensor([kind == name for kind in kinds])] for name in ("good", *names)}
@@ -159,8 +160,9 @@ def auroc(good: Tensor, faulty: Tensor) -> float:
 def mean_of(results: Sequence[Result]) -> Result:
     """Average equal dictionaries number by number, also inside the dictionaries in them.
 
-    >>> mean_of([{"a": 1.0, "b": {"c": 2.0}}, {"a": 3.0, "b": {"c": 4.0}}])
-    {'a': 2.0, 'b': {'c': 3.0}}
+    Example:
+        >>> mean_of([{"a": 1.0, "b": {"c": 2.0}}, {"a": 3.0, "b": {"c": 4.0}}])
+        {'a': 2.0, 'b': {'c': 3.0}}
     """
     return {
         name: mean_of([result[name] for result in results])

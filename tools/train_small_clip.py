@@ -264,8 +264,9 @@ class Training:
 def auroc(negative: Tensor, positive: Tensor) -> float:
     """Share of (negative, positive) couples in the right order; ties count half.
 
-    >>> auroc(torch.tensor([0.1, 0.4]), torch.tensor([0.4, 0.9]))
-    0.875
+    Example:
+        >>> auroc(torch.tensor([0.1, 0.4]), torch.tensor([0.4, 0.9]))
+        0.875
     """
     negative = negative.flatten().sort().values
     below = torch.searchsorted(negative, positive.flatten().contiguous())

@@ -68,9 +68,10 @@ def published(method: str | None, k_shot: int, category: str, metric: str) -> fl
     Returns:
         Per cent, or None if no paper has such a number.
 
-    >>> published("clip3d_ad/Ours", 1, "bagel", "image_AUROC")
-    91.1
-    >>> published("clip3d_ad/{6, 9}", 2, "mean", "pixel_AUPRO")
-    89.2
+    Example:
+        >>> published("clip3d_ad/Ours", 1, "bagel", "image_AUROC")
+        91.1
+        >>> published("clip3d_ad/{6, 9}", 2, "mean", "pixel_AUPRO")
+        89.2
     """
     return _printed().get((method or "", k_shot, category, metric))

@@ -48,10 +48,12 @@ def prompt_ensemble(prompts: str | Sequence[str] = "cpe", class_name: str = "obj
     Raises:
         ValueError: If there is no such set, or a template has no {}.
 
-    >>> prompt_ensemble("photo", "bagel")
-    (['a photo of a bagel.', 'a photo of the bagel.'], ['a photo of a damaged bagel.', 'a photo of the damaged bagel.'])
-    >>> [len(side) for side in prompt_ensemble("cpe", "bagel")]
-    [147, 84]
+    Example:
+        >>> normal, anomalous = prompt_ensemble("photo", "bagel")
+        >>> normal, anomalous[0]
+        (['a photo of a bagel.', 'a photo of the bagel.'], 'a photo of a damaged bagel.')
+        >>> [len(side) for side in prompt_ensemble("cpe", "bagel")]
+        [147, 84]
     """
     if isinstance(prompts, str):
         if prompts not in PROMPT_SETS:

@@ -26,8 +26,9 @@ def linear(colour: Colour) -> Field:
     Returns:
         (3,) float32 in [0, 1].
 
-    >>> [round(float(c), 3) for c in linear((1.0, 0.5, 0.0))]
-    [1.0, 0.218, 0.0]
+    Example:
+        >>> [round(float(c), 3) for c in linear((1.0, 0.5, 0.0))]
+        [1.0, 0.218, 0.0]
     """
     return np.asarray(colour, dtype=np.float32) ** np.float32(2.2)
 

@@ -31,9 +31,10 @@ def noise(rng: np.random.Generator, fine: float, coarse: float, *, slope: float 
     Returns:
         (CELLS, CELLS) float32, mean 0, standard deviation 1.
 
-    >>> field = noise(np.random.default_rng(0), 2.0, 20.0)
-    >>> field.shape, round(float(field.std()), 3)
-    ((512, 512), 1.0)
+    Example:
+        >>> field = noise(np.random.default_rng(0), 2.0, 20.0)
+        >>> field.shape, round(float(field.std()), 3)
+        ((512, 512), 1.0)
     """
     frequency = _frequencies(CELLS, CELL_MM, stretch)
     gain = np.maximum(frequency, 1 / coarse) ** -slope * np.exp(-((frequency * fine) ** 2))
@@ -54,8 +55,9 @@ def smooth(field: Field, width: float, cell_mm: float) -> Field:
     Returns:
         (N, N) float32.
 
-    >>> float(smooth(np.ones((8, 8)), 2.0, 1.0)[0, 0])
-    1.0
+    Example:
+        >>> float(smooth(np.ones((8, 8)), 2.0, 1.0)[0, 0])
+        1.0
     """
     frequency = _frequencies(field.shape[0], cell_mm, 1.0)
     spectrum = np.fft.rfft2(field) * np.exp(-2 * (np.pi * width * frequency) ** 2)
@@ -73,8 +75,9 @@ def specks(rng: np.random.Generator, size: float, share: float) -> Mask:
     Returns:
         (CELLS, CELLS), true on a grain.
 
-    >>> round(float(specks(np.random.default_rng(0), 2.0, 0.1).mean()), 3)
-    0.1
+    Example:
+        >>> round(float(specks(np.random.default_rng(0), 2.0, 0.1).mean()), 3)
+        0.1
     """
     field = noise(rng, size, 4 * size, slope=0.0)
     return field > np.quantile(field[::2, ::2], 1 - share)

@@ -18,8 +18,9 @@ def box_depth(x: Field, y: Field, half: tuple[float, float], corner: float) -> F
     Returns:
         (...) distance to the outline in millimetres, positive inside, negative outside.
 
-    >>> float(box_depth(np.array(0.0), np.array(3.0), (10.0, 5.0), 1.0))
-    2.0
+    Example:
+        >>> float(box_depth(np.array(0.0), np.array(3.0), (10.0, 5.0), 1.0))
+        2.0
     """
     over_x, over_y = np.abs(x) - half[0] + corner, np.abs(y) - half[1] + corner
     outside = np.hypot(np.maximum(over_x, 0), np.maximum(over_y, 0))
@@ -37,8 +38,9 @@ def rounded(depth: Field, top: Field | float, fillet: float) -> Field:
     Returns:
         (...) height in millimetres, 0 outside the outline.
 
-    >>> rounded(np.array([-1.0, 2.0, 9.0]), 20.0, 2.0).tolist()
-    [0.0, 20.0, 20.0]
+    Example:
+        >>> rounded(np.array([-1.0, 2.0, 9.0]), 20.0, 2.0).tolist()
+        [0.0, 20.0, 20.0]
     """
     rest = np.clip(fillet - depth, 0, fillet)
     return np.where(depth > 0, top - fillet + np.sqrt(fillet**2 - rest**2), 0)
@@ -54,8 +56,9 @@ def step(depth: Field, width: float) -> Field:
     Returns:
         (...) in [0, 1], 1 inside.
 
-    >>> step(np.array([-1.0, 0.0, 1.0]), 2.0).tolist()
-    [0.0, 0.5, 1.0]
+    Example:
+        >>> step(np.array([-1.0, 0.0, 1.0]), 2.0).tolist()
+        [0.0, 0.5, 1.0]
     """
     ramp = np.clip(depth / width + 0.5, 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
@@ -72,8 +75,9 @@ def nearest_spot(x: Field, y: Field, spots: list[tuple[float, float]]) -> Field:
     Returns:
         (...) millimetres.
 
-    >>> float(nearest_spot(np.array(3.0), np.array(4.0), [(0.0, 0.0), (30.0, 0.0)]))
-    5.0
+    Example:
+        >>> float(nearest_spot(np.array(3.0), np.array(4.0), [(0.0, 0.0), (30.0, 0.0)]))
+        5.0
     """
     squared = np.full_like(x, np.inf)
     for spot_x, spot_y in spots:
@@ -92,8 +96,9 @@ def circle_of_spots(count: int, radius: float, start: float = 0.0) -> list[tuple
     Returns:
         Centres (x, y) in millimetres.
 
-    >>> circle_of_spots(1, 5.0)
-    [(5.0, 0.0)]
+    Example:
+        >>> circle_of_spots(1, 5.0)
+        [(5.0, 0.0)]
     """
     angles = start + 2 * np.pi * np.arange(count) / count
     return [(float(radius * np.cos(a)), float(radius * np.sin(a))) for a in angles]

@@ -68,9 +68,10 @@ def build_part(category: str, rng: np.random.Generator) -> Relief:
     Raises:
         ValueError: if there is no such category.
 
-    >>> part = build_part("gear", np.random.default_rng(0))
-    >>> 15 < float(part.height.max()) < 40
-    True
+    Example:
+        >>> part = build_part("gear", np.random.default_rng(0))
+        >>> 15 < float(part.height.max()) < 40
+        True
     """
     check_category(category)
     recipe = RECIPES[category]

@@ -45,8 +45,9 @@ def toy_camera(size: tuple[int, int] = (240, 240)) -> Camera:
     Returns:
         Intrinsics; at 0.5 m the shorter side of the picture spans 155 mm.
 
-    >>> toy_camera((240, 320))
-    Camera(fx=774.1935483870968, fy=774.1935483870968, cx=159.5, cy=119.5)
+    Example:
+        >>> toy_camera((240, 320))
+        Camera(fx=774.1935483870968, fy=774.1935483870968, cx=159.5, cy=119.5)
     """
     height, width = size
     focal = min(height, width) * 0.5 / 0.155
@@ -63,9 +64,10 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     Returns:
         The pose.
 
-    >>> pose = draw_pose(np.random.default_rng(0))
-    >>> bool(pose.rotation[2, 2] < -0.96)  # the table faces the camera
-    True
+    Example:
+        >>> pose = draw_pose(np.random.default_rng(0))
+        >>> bool(pose.rotation[2, 2] < -0.96)  # the table faces the camera
+        True
     """
     tilt, towards, turn = np.radians([rng.uniform(5, 15), rng.uniform(0, 360), rng.uniform(-30, 30)])
     axis = np.array([[0, 0, np.sin(towards)], [0, 0, -np.cos(towards)], [-np.sin(towards), np.cos(towards), 0]])
@@ -89,8 +91,9 @@ def pixel_rays(camera: Camera, size: tuple[int, int], oversample: int = 1) -> Fi
     Returns:
         (height * oversample, width * oversample, 3), camera frame.
 
-    >>> pixel_rays(Camera(100.0, 100.0, 1.0, 1.0), (3, 3))[1, 2].tolist()
-    [0.01, 0.0, 1.0]
+    Example:
+        >>> pixel_rays(Camera(100.0, 100.0, 1.0, 1.0), (3, 3))[1, 2].tolist()
+        [0.01, 0.0, 1.0]
     """
     rows, columns = ((np.arange(n * oversample) + 0.5) / oversample - 0.5 for n in size)
     x, y = np.meshgrid((columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy)

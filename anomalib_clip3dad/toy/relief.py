@@ -50,8 +50,9 @@ def part_grid(scale: float = 1.0) -> Grid:
     Returns:
         The grid, origin in the middle of the patch.
 
-    >>> float(part_grid().x[0, -1])
-    76.6500015258789
+    Example:
+        >>> float(part_grid().x[0, -1])
+        76.6500015258789
     """
     ticks = ((np.arange(CELLS) - (CELLS - 1) / 2) * CELL_MM / scale).astype(np.float32)
     x, y = np.meshgrid(ticks, ticks)

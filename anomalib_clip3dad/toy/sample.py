@@ -67,9 +67,10 @@ def toy_sample(
     Raises:
         ValueError: for an unknown category or kind, or a size too small.
 
-    >>> sample = toy_sample("gear", "geometry", size=(96, 128))
-    >>> sample.rgb.shape, sample.xyz.dtype.name, bool(sample.mask.any())
-    ((96, 128, 3), 'float32', True)
+    Example:
+        >>> sample = toy_sample("gear", "geometry", size=(96, 128))
+        >>> sample.rgb.shape, sample.xyz.dtype.name, bool(sample.mask.any())
+        ((96, 128, 3), 'float32', True)
     """
     check_category(category)
     _check_kind(kind)

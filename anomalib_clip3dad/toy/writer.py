@@ -63,10 +63,12 @@ def write_toy3d(
         ValueError: for an unknown category, a negative number or a size too small, and if ROOT/CATEGORY is there but
             was made with other settings.
 
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_toy3d(Path(folder), "knob", size=(64, 64), train=1, validation=0, good=0, defects=1, progress=False)
-    ...     len(list(Path(folder).glob("knob/*/*/*/000.*")))
-    14
+    Example:
+        >>> counts = {"train": 1, "validation": 0, "good": 0, "defects": 1}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_toy3d(Path(folder), "knob", size=(64, 64), progress=False, **counts)
+        ...     len(list(Path(folder).glob("knob/*/*/*/000.*")))
+        14
     """
     check_category(category)
     check_size(size)

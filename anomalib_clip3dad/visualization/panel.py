@@ -104,7 +104,8 @@ class DepthVisualizer(ImageVisualizer):
 def picture_name(image_path: str | Path) -> Path:
     """Where the picture of an image goes, below the folder of pictures.
 
-    >>> picture_name("/data/mvtec_3d/tire/test/hole/rgb/000.png").as_posix()
-    'test/hole/000.png'
+    Example:
+        >>> picture_name("/data/mvtec_3d/tire/test/hole/rgb/000.png").as_posix()
+        'test/hole/000.png'
     """
     return Path(*[part for part in Path(image_path).absolute().parts[1:] if part != "rgb"][-3:])

@@ -28,8 +28,9 @@ class Adapter(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """Correct embeddings (..., C); same shape, not normalised.
 
-        >>> Adapter(8)(torch.ones(1, 8))[0, 0].item()  # untrained: shorter by the ratio, direction unchanged
-        0.800000011920929
+        Example:
+            >>> Adapter(8)(torch.ones(1, 8))[0, 0].item()  # untrained: shorter by the ratio, direction unchanged
+            0.800000011920929
         """
         correction = self.up(torch.relu(self.down(embeddings)))
         return self.ratio * correction + (1 - self.ratio) * embeddings

@@ -35,8 +35,9 @@ class GlobalFusion(nn.Module):
     def forward(self, cls: Tensor) -> Tensor:
         """Fuse (B, v, C) to (B, C).
 
-        >>> GlobalFusion(2, 1)(torch.tensor([[[1.0], [5.0]]])).item()  # untrained: the mean
-        3.0
+        Example:
+            >>> GlobalFusion(2, 1)(torch.tensor([[[1.0], [5.0]]])).item()  # untrained: the mean
+            3.0
         """
         weights = self.excite(reduce(cls, "b v c -> b v", "mean"))
         return self.project(rearrange(cls * weights[..., None], "b v c -> b (v c)"))

@@ -27,9 +27,10 @@ def bidirectional_contrastive_loss(
     Returns:
         Scalar, 0 at best.
 
-    >>> normal, anomalous = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    >>> round(bidirectional_contrastive_loss(normal, anomalous, normal, anomalous).item(), 4)  # 2 log(1 + 1/e)
-    0.6265
+    Example:
+        >>> normal, anomalous = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+        >>> round(bidirectional_contrastive_loss(normal, anomalous, normal, anomalous).item(), 4)  # 2 log(1 + 1/e)
+        0.6265
     """
 
     def similarity(image: Tensor, text: Tensor) -> Tensor:
@@ -56,9 +57,10 @@ def segmentation_loss(anomaly_map: Tensor, mask: Tensor, balanced: bool = False)
     Returns:
         Scalar.
 
-    >>> silent, mask = torch.full((1, 1, 100), 0.1), (torch.arange(100) == 0).view(1, 1, 100)
-    >>> [round(segmentation_loss(silent, mask, balanced).item(), 3) for balanced in (False, True)]
-    [0.127, 1.204]
+    Example:
+        >>> silent, mask = torch.full((1, 1, 100), 0.1), (torch.arange(100) == 0).view(1, 1, 100)
+        >>> [round(segmentation_loss(silent, mask, balanced).item(), 3) for balanced in (False, True)]
+        [0.127, 1.204]
     """
     # The map is a softmax enlarged bilinearly, so there are no logits to use; autocast refuses probabilities.
     with torch.autocast(anomaly_map.device.type, enabled=False):

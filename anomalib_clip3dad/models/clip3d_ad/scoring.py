@@ -37,8 +37,9 @@ def part_patches(foreground: Tensor, grid: tuple[int, int]) -> Tensor:
     Returns:
         (B, N_p) bool, row by row.
 
-    >>> part_patches(torch.tensor([[[True, True, False, False]]]), (1, 2)).tolist()
-    [[True, False]]
+    Example:
+        >>> part_patches(torch.tensor([[[True, True, False, False]]]), (1, 2)).tolist()
+        [[True, False]]
     """
     share = reduce(foreground.float(), "b (h p) (w q) -> b (h w)", "mean", h=grid[0], w=grid[1])
     part = share >= 0.5
@@ -56,9 +57,10 @@ def reduce_on_part(shares: Tensor, part: Tensor, reduction: str) -> Tensor:
     Returns:
         (B,) in [0, 1].
 
-    >>> shares, part = torch.tensor([[0.9, 0.5, 0.3]]), torch.tensor([[False, True, True]])
-    >>> [round(reduce_on_part(shares, part, name).item(), 2) for name in ("part_max", "part_top5")]
-    [0.5, 0.4]
+    Example:
+        >>> shares, part = torch.tensor([[0.9, 0.5, 0.3]]), torch.tensor([[False, True, True]])
+        >>> [round(reduce_on_part(shares, part, name).item(), 2) for name in ("part_max", "part_top5")]
+        [0.5, 0.4]
     """
     shown = shares.where(part, -1.0)
     if reduction == "part_max":
@@ -80,8 +82,9 @@ def anomaly_score(images: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
     Returns:
         (B,) in [0, 1], larger = more anomalous.
 
-    >>> anomaly_score([torch.tensor([1.0])], [torch.tensor([0.25])]).item()
-    0.625
+    Example:
+        >>> anomaly_score([torch.tensor([1.0])], [torch.tensor([0.25])]).item()
+        0.625
     """
     return torch.stack([*images, *maps]).mean(dim=0)
 
@@ -99,9 +102,10 @@ def late_score(images: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
     Returns:
         (B,) in [0, 1], larger = more anomalous.
 
-    >>> shares = [torch.tensor([share]) for share in (0.5, 0.25, 0.75)]
-    >>> round(late_score(shares[:1], shares[1:]).item(), 4)  # 1 - (0.5 * 0.75 * 0.25)^(1/3)
-    0.5457
+    Example:
+        >>> shares = [torch.tensor([share]) for share in (0.5, 0.25, 0.75)]
+        >>> round(late_score(shares[:1], shares[1:]).item(), 4)  # 1 - (0.5 * 0.75 * 0.25)^(1/3)
+        0.5457
     """
     shares = torch.stack([*images, *maps])
     return 1 - (1 - shares).prod(dim=0) ** (1 / len(shares))
