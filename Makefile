@@ -29,7 +29,7 @@ test: install lint ## lint, types, all tests
 	$(PYTEST) $(EXPORT)
 	$(PYTEST) $(EXPORT:%=--ignore=%)
 
-quick: install lint ## the same without what takes long: some 3 minutes
+quick: install lint ## the same without the tests that take long
 	$(PYTEST) -m "not slow"
 
 lint: install ## ruff and mypy

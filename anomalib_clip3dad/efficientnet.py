@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError, MissingFileError
-from anomalib_clip3dad.weights import file_digest
+from anomalib_clip3dad.weights import file_digest, read_state_dict
 
 BACKBONE = "tf_efficientnet_lite0"
 """timm's name of the network."""
@@ -58,7 +58,7 @@ def imagenet_weights() -> dict[str, Tensor]:
         ValueError: See `weights_file`; also if a tensor has another shape than timm's network expects.
     """
     file = weights_file()
-    values = list(torch.load(file, map_location="cpu", weights_only=True).values())
+    values = list(read_state_dict(file, BACKBONE).values())
     with torch.device("meta"):
         own = timm.create_model(BACKBONE).state_dict()
     if [value.shape for value in values] != [tensor.shape for tensor in own.values()]:

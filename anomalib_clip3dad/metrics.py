@@ -35,8 +35,7 @@ class UnboundedScoreEvaluator(Evaluator):
     torchmetrics takes a batch with a score outside [0, 1] for logits, that batch alone, and in float32 their sigmoid is
     1 from 17 on: all distances between FPFH would be alike (read in torchmetrics 1.9). The post-processor's range would
     do no better, as it cuts off what lies beyond the validation's. So this evaluator stands before the post-processor,
-    and gives scores to all metrics but AUPRO, which only sorts them, brought into (0, 1) in their order. Metrics that
-    need the post-processor's labels (F1) want anomalib's evaluator.
+    and gives scores to all metrics but AUPRO, which only sorts them, brought into (0, 1) in their order.
     """
 
     def on_test_batch_end(

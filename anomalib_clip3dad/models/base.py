@@ -46,9 +46,12 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     Attributes:
         learns_by: "steps" of an optimiser, as many as the trainer is told; "bank": one pass over the shots fills a
             memory bank (`MemoryBankMixin`).
+        unbounded_scores: whether scores leave [0, 1], as distances do: torchmetrics would take them for logits
+            (`UnboundedScoreEvaluator`).
     """
 
     learns_by: ClassVar[Literal["steps", "bank"]] = "steps"
+    unbounded_scores: ClassVar[bool] = False
 
     pre_processor: Any
     post_processor: Any
@@ -65,9 +68,10 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     ) -> None:
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(self._image_size)
-        if type(evaluator) is Evaluator:  # one whose metrics would take scores beyond [0, 1] for logits
-            evaluator = UnboundedScoreEvaluator([*evaluator.val_metrics], [*evaluator.test_metrics])
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
+        own = self.evaluator
+        if self.unbounded_scores and type(own) is Evaluator:
+            self.evaluator = UnboundedScoreEvaluator([*own.val_metrics], [*own.test_metrics], own.compute_on_cpu)
 
     # ------------------------------------------------------------------ what a model says of itself
     @abstractmethod
@@ -122,7 +126,7 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     @staticmethod
     def configure_evaluator() -> Evaluator:
         """The four metrics of CLIP3D-AD (section 4.1.2)."""
-        return UnboundedScoreEvaluator(test_metrics=paper_metrics())
+        return Evaluator(test_metrics=paper_metrics())
 
     @classmethod
     def configure_visualizer(cls) -> DepthVisualizer:

@@ -52,6 +52,7 @@ class Btf(RGBXYZModel, MemoryBankMixin, AnomalibModule):  # type: ignore[misc]
     """
 
     learns_by = "bank"
+    unbounded_scores = True
     must_agree = ("mode", "image_size", "backbone", "layers")
 
     def __init__(
