@@ -40,10 +40,12 @@ class AnomalySynthesis(Callback):
         if not 0 <= geometry <= 1:
             msg = f"geometry={geometry}: a share in [0, 1] is needed"
             raise InputError(msg)
-        for name, (low, high) in {"opacity": opacity, "anomaly_size": size or (1, 1)}.items():
-            if not 0 <= low <= high <= 1 or (low == 0 and name == "anomaly_size"):
-                msg = f"{name}=({low}, {high}): a range within (0, 1] is needed, the smaller number first"
-                raise InputError(msg)
+        if not 0 <= opacity[0] <= opacity[1] <= 1:
+            msg = f"opacity={tuple(opacity)}: a range within [0, 1] is needed, the smaller number first"
+            raise InputError(msg)
+        if size and not 0 < size[0] <= size[1] <= 1:
+            msg = f"anomaly_size={tuple(size)}: a range within (0, 1] is needed, the smaller number first"
+            raise InputError(msg)
         self.geometry = geometry
         self.size = size
         self._drawn = 0  # samples of this epoch
