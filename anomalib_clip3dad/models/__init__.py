@@ -5,10 +5,11 @@ from anomalib import models as anomalib_models
 
 from .btf import Btf
 from .clip3d_ad import Clip3dAd
+from .clip3d_ad_plus import Clip3dAdPlus
 
-__all__ = ["Btf", "Clip3dAd"]
+__all__ = ["Btf", "Clip3dAd", "Clip3dAdPlus"]
 
 # `get_model("clip3d_ad")` and `list_models()` see every direct subclass of AnomalibModule. `get_model({"class_path":
 # "Clip3dAd"})`, also what benchmarks and configs use, looks the name up in anomalib.models (read in anomalib 2.7.0).
-for _model in (Btf, Clip3dAd):
+for _model in (Btf, Clip3dAd, Clip3dAdPlus):
     setattr(anomalib_models, _model.__name__, _model)

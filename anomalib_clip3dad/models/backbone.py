@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from anomalib.models.components import TimmFeatureExtractor
 from torch import Tensor, nn
+from torch.nn import functional
 
 from anomalib_clip3dad import efficientnet
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
@@ -73,6 +75,26 @@ def normalisation(extractor: TimmFeatureExtractor) -> tuple[Sequence[float], Seq
         return (efficientnet.MEAN,) * 3, (efficientnet.STD,) * 3
     network: Any = extractor.feature_extractor
     return network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
+
+
+@torch.no_grad()
+def patch_features(extractor: TimmFeatureExtractor, image: Tensor) -> Tensor:
+    """Read the patch features of anomalib's PatchCore.
+
+    BTF's are pooled without padding and brought to one grid by adaptive pooling; PatchCore pads and interpolates.
+
+    Args:
+        extractor: as `load_backbone` builds it.
+        image: `(B, 3, H, W)` RGB in [0, 1].
+
+    Returns:
+        `(B, C, h, w)`, the stages behind one another on the grid of the finest.
+    """
+    mean, std = (image.new_tensor(values)[:, None, None] for values in normalisation(extractor))
+    features = extractor((image - mean) / std)
+    finest, *others = (functional.avg_pool2d(feature, 3, 1, 1) for feature in features.values())
+    grid = finest.shape[-2:]
+    return torch.cat([finest, *(functional.interpolate(other, grid, mode="bilinear") for other in others)], dim=1)
 
 
 @contextmanager

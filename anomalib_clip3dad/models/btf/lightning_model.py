@@ -1,33 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """BTF as an anomalib model: wiring between data, callbacks, memory bank, metrics and checkpoints."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
-from anomalib.models.components import AnomalibModule, MemoryBankMixin
+from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import Tensor
 
-from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.models.backbone import load_backbone
+from anomalib_clip3dad.models.bank import ShotBankMixin
 from anomalib_clip3dad.models.base import RGBXYZModel
 
 from .torch_model import BtfModel
 
-logger = logging.getLogger(__name__)
-
 MODES = ("fpfh", "rgb", "rgb+fpfh")
 
 
-class Btf(RGBXYZModel, MemoryBankMixin, AnomalibModule):  # type: ignore[misc]
+class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
     """Back to the Feature: PatchCore on Fast Point Feature Histograms, on RGB, or on both.
 
     Horwitz & Hoshen, "Back to the Feature: Classical 3D Features are (Almost) All You Need for 3D Anomaly Detection",
@@ -51,7 +47,6 @@ class Btf(RGBXYZModel, MemoryBankMixin, AnomalibModule):  # type: ignore[misc]
         visualizer: see `AnomalibModule`; the default is that of `Clip3dAd`.
     """
 
-    learns_by = "bank"
     unbounded_scores = True
     must_agree = ("mode", "image_size", "backbone", "layers")
 
@@ -85,45 +80,19 @@ class Btf(RGBXYZModel, MemoryBankMixin, AnomalibModule):  # type: ignore[misc]
         self.coreset_sampling_ratio = coreset_sampling_ratio
         self.seed = seed
         self.model: BtfModel = BtfModel(extractor, mode != "rgb", num_neighbors)
-        self._taken: set[str] = set()  # pictures that are in the bank
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
         """Resize, bicubic; None for BTF's 224 x 224."""
         return RGBXYZModel.configure_pre_processor(image_size or (224, 224))
 
-    def configure_optimizers(self) -> None:
-        """Nothing is learned by descent."""
-
     # ------------------------------------------------------------------ steps
-    def on_fit_start(self) -> None:
-        """Begin a bank."""
-        super().on_fit_start()
-        self._taken = set()
+    def remember(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> None:
+        """See `ShotBankMixin`."""
+        self.model.memory.remember(self.model.embed(image, xyz, foreground))
 
-    def training_step(self, batch: Any, *_: Any) -> Tensor:
-        """Remember the samples of a batch, each picture once: few-shot loaders repeat them to fill batches or steps."""
-        loss = torch.zeros((), device=self.device, requires_grad=True)  # Lightning wants one
-        rows = self._not_taken(batch.image_path, len(batch.image))
-        if rows:
-            foreground = prepare_cloud(batch)
-            self.model.memory.remember(self.model.embed(batch.image[rows], batch.depth_map[rows], foreground[rows]))
-        return loss
-
-    def _not_taken(self, paths: list[str] | None, size: int) -> list[int]:
-        """Rows of the batch that are not in the bank; without paths nobody can tell, so all."""
-        if not paths:
-            return list(range(size))
-        rows = [row for row, path in enumerate(paths) if path not in {*self._taken, *paths[:row]}]
-        self._taken.update(paths)
-        return rows
-
-    def fit(self) -> None:
-        """Choose the bank, once training has seen every sample; anomalib's `MemoryBankMixin` asks for it."""
-        if self._taken and len(self._taken) < len(self.training_files):
-            msg = "Training ended after %d of %d samples; the bank knows no others. Leave max_steps out."
-            logger.warning(msg, len(self._taken), len(self.training_files))
-        seed = torch.initial_seed() % 2**32 if self.seed is None else self.seed  # numpy's have 32 bits
+    def make_bank(self, seed: int) -> None:
+        """Choose the coreset; see `ShotBankMixin`."""
         self.model.memory.choose_coreset(self.coreset_sampling_ratio, seed)
 
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Back to the Feature as a module of tensors: picture, cloud and foreground in, score and map out."""
 
+from typing import Any
+
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import TimmFeatureExtractor
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
-from anomalib_clip3dad.models.backbone import normalisation
+from anomalib_clip3dad.models.backbone import patch_features
 from anomalib_clip3dad.models.patch_memory import PatchMemory
 
 _PATCH = 8  # pixels: 28 x 28 patches of 224 x 224, those of the finest stage that the backbone gives
@@ -23,17 +25,11 @@ class BtfModel(nn.Module):
         num_neighbors: see `PatchMemory`.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, extractor: TimmFeatureExtractor | None, with_fpfh: bool = True, num_neighbors: int = 3) -> None:
         super().__init__()
-        self.tower = extractor or nn.Identity()
+        self.tower: Any = extractor or nn.Identity()
         self.with_rgb, self.with_fpfh = extractor is not None, with_fpfh
         self.memory = PatchMemory(num_neighbors)
-        if extractor is not None:
-            for name, values in zip(("mean", "std"), normalisation(extractor), strict=True):
-                self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def embed(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor:
         """Features of the patches: of RGB, then of FPFH, as they are, so that FPFH's outweigh the others.
@@ -46,23 +42,12 @@ class BtfModel(nn.Module):
         Returns:
             `(B, C, h, w)`; FPFH of patches without a point are zeros.
         """
-        maps = [self._read_rgb(image * foreground[:, None])] if self.with_rgb else []
+        maps = [patch_features(self.tower, image * foreground[:, None])] if self.with_rgb else []
         rows, columns = maps[0].shape[-2:] if maps else (-(-side // _PATCH) for side in image.shape[-2:])
         grid = rows, columns
         if self.with_fpfh:
             maps.append(pool_to_grid(organised_fpfh(xyz, foreground), grid))
         return torch.cat(maps, dim=1)
-
-    @torch.no_grad()
-    def _read_rgb(self, image: Tensor) -> Tensor:
-        """Patch features of anomalib's PatchCore, (B, C, h, w).
-
-        BTF's are pooled without padding and brought to h, w by adaptive pooling; PatchCore pads and interpolates.
-        """
-        features = self.tower((image - self.mean) / self.std)
-        finest, *others = (functional.avg_pool2d(feature, 3, 1, 1) for feature in features.values())
-        grid = finest.shape[-2:]
-        return torch.cat([finest, *(functional.interpolate(other, grid, mode="bilinear") for other in others)], dim=1)
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
         """Judge a batch; arguments are those of `embed`, answer and errors those of `PatchMemory`."""

@@ -2,11 +2,9 @@
 """CLIP3D-AD as an anomalib model: wiring between data, callbacks, losses, optimiser, metrics and checkpoints."""
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import open_clip
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
@@ -18,20 +16,20 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from anomalib_clip3dad.callbacks import AnomalySynthesis, prepare_cloud
-from anomalib_clip3dad.clip import VisionTower, cached_embeddings, load_clip, prompt_ensemble
+from anomalib_clip3dad.clip import VisionTower, load_clip, prompt_ensemble
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
     MultiViewRenderer,
-    PartBox,
     check_paint,
-    crop_image,
     crop_nearest,
     find_part,
     paste_map,
     view_rotations,
 )
 from anomalib_clip3dad.models.base import RGBXYZModel
+from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part
+from anomalib_clip3dad.models.prompted import PromptedMixin
 
 from .features import FrozenFeatures
 from .known_shots import KnownShotsMixin
@@ -41,26 +39,8 @@ from .torch_model import FUSIONS, Adapted, Clip3dAdModel
 
 logger = logging.getLogger(__name__)
 
-_CROP_DETAIL = 2  # the picture that a part is cut out of is so many times what CLIP reads
 
-
-class Cut(NamedTuple):
-    """What CLIP is to read of B samples.
-
-    Attributes:
-        image: (B, 3, S, S) RGB in [0, 1].
-        xyz: (B, 3, S, S), metres, camera frame, (0, 0, 0) = not measured.
-        foreground: (B, S, S) bool, the part.
-        box: where in the whole picture that is, see `find_part`; None for the whole.
-    """
-
-    image: Tensor
-    xyz: Tensor
-    foreground: Tensor
-    box: PartBox | None
-
-
-class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
+class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
     """CLIP3D-AD: few-shot 3D anomaly detection with CLIP and multi-view images.
 
     Zuo et al., "CLIP3D-AD: Extending CLIP for 3D Few-Shot Anomaly Detection with Multi-View Images Generation",
@@ -180,11 +160,9 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         tower = VisionTower(clip.visual, layers and sorted(set(layers)), with_last=bool(views))
         if layers is None:  # what super().__init__() notes for the checkpoint
             layers = tower.layers[: len(tower.layers) - bool(views)]
-        side = tower.image_size * (_CROP_DETAIL if crop_to_part else 1)
+        side = tower.image_size * (CROP_DETAIL if crop_to_part else 1)
         self._image_size = (side, side)  # for the pre-processor that super().__init__() makes
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
-        self.class_name = class_name
-        self.prompts = prompts
         self.views = tuple(views)
         self.crop_to_part = crop_to_part
         self.max_steps = max_steps
@@ -210,12 +188,7 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         )
         if self.views:
             self.renderer = MultiViewRenderer(self.views, tower.image_size, view_paint)
-        # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and set_class() lets it go.
-        self._embed: Callable[..., Tensor] | None = partial(
-            cached_embeddings, clip, clip_model, open_clip.get_tokenizer(clip_model)
-        )
-        if class_name:
-            self.set_class(class_name)
+        self.prompt_with(clip, clip_model, prompts, class_name)
 
     def own_callbacks(self) -> Sequence[Callback]:
         """The synthesis, before the pre-processor."""
@@ -223,46 +196,12 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
 
     # ------------------------------------------------------------------ steps
     def setup(self, stage: str) -> None:
-        """Take the class from the data if nobody named one, and limit a training that nobody limited."""
-        if str(getattr(self.trainer, "precision", "")) in {"16-true", "bf16-true"}:
-            half = str(self.trainer.precision).removesuffix("-true")
-            msg = f"precision={half}-true: half precision for everything would round the cloud to millimetres; use "
-            msg += f"{half}-mixed"
-            raise InputError(msg)
-        if self._embed is not None:
-            category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
-            self.set_class((category or "object").replace("_", " "))
+        """Limit a training that nobody limited."""
+        super().setup(stage)
         # Lightning 2.6 turns "no limit given" into 1000 epochs before it calls setup().
         if stage == "fit" and self.trainer.max_steps == -1 and self.trainer.max_epochs == 1000:
             self.trainer.fit_loop.epoch_loop.max_steps = self.max_steps
             logger.info("No limit given to the trainer: training stops after max_steps=%d steps.", self.max_steps)
-
-    def set_class(self, class_name: str) -> None:
-        """Embed the prompts of a class and let the text tower go.
-
-        Args:
-            class_name: what the part is called, "cable gland".
-
-        Raises:
-            RuntimeError: If the text tower is gone, since a class was set or a checkpoint loaded before.
-        """
-        if self._embed is None:
-            msg = f"the model speaks of {self.class_name!r} already; make a new one for another class"
-            raise RuntimeError(msg)
-        self.class_name = class_name
-        self.model.text.copy_(self._embed(*prompt_ensemble(self.prompts, class_name)))
-        self._embed = None
-        logger.info("Prompts speak of a %r.", class_name)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note what the prompts speak of."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["class_name"] = self.class_name
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the checkpoint's prompts, whose embeddings are among its weights."""
-        super().on_load_checkpoint(checkpoint)
-        self.class_name, self._embed = checkpoint["class_name"], None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
@@ -317,9 +256,7 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         """
         size = self.model.map_size
         if self.crop_to_part:
-            box = find_part(foreground)
-            shown = crop_nearest(foreground[:, None].to(torch.uint8), box, size)[:, 0] > 0
-            return Cut(crop_image(image, box, size), crop_nearest(xyz, box, size), shown, box)
+            return cut_part(image, xyz, foreground, size)
         if image.shape[-2:] != torch.Size(size):
             msg = f"pre_processor: it gives pictures of {tuple(image.shape[-2:])}, but this CLIP reads {size}; let it "
             msg += "resize to that, or leave it out"
@@ -337,10 +274,7 @@ class Clip3dAd(KnownShotsMixin, RGBXYZModel, AnomalibModule):  # type: ignore[mi
         Raises:
             ValueError: If no class was set, so that there are no prompts to compare with; also as `cut`.
         """
-        if self._embed is not None:
-            msg = "class_name: the model does not know what its prompts speak of; give class_name, call set_class(), "
-            msg += "or load a checkpoint"
-            raise InputError(msg)
+        self.check_prompted()
         cut = self.cut(image, xyz, foreground)
         found = self.model.compare(self.read(cut), cut.foreground)
         assert isinstance(found, InferenceBatch)  # noqa: S101

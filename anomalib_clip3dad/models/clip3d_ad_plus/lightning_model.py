@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clip3dAdPlus as an anomalib model: wiring between data, memories, metrics and checkpoints."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from torch import Tensor
+from torch.nn import functional
+
+from anomalib_clip3dad.clip import VisionTower, load_clip, prompt_ensemble
+from anomalib_clip3dad.efficientnet import BACKBONE
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.geometry import (
+    DEFAULT_VIEWS,
+    MultiViewRenderer,
+    check_paint,
+    paste_map,
+    view_rotations,
+)
+from anomalib_clip3dad.models.backbone import load_backbone
+from anomalib_clip3dad.models.bank import ShotBankMixin
+from anomalib_clip3dad.models.base import RGBXYZModel
+from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part, turn
+from anomalib_clip3dad.models.prompted import PromptedMixin
+
+from .evidence import KINDS, Judgement
+from .torch_model import Clip3dAdPlusModel, Read
+
+
+class Explained(NamedTuple):
+    """A judgement and its reasons.
+
+    Attributes:
+        pred_score: (B,) in [0, 1).
+        anomaly_map: (B, H, W) in [0, 1).
+        kinds: what each of the reasons is evidence of.
+        evidence: (B, 4, H, W), how much each kind adds at each pixel; 1 = as much as the most anomalous places of a
+            normal part.
+    """
+
+    pred_score: Tensor
+    anomaly_map: Tensor
+    kinds: tuple[str, ...]
+    evidence: Tensor
+
+
+class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
+    """Words, a memory of the shots' colours, one of their surface, and what was not measured, judged together.
+
+    Beyond the papers. CLIP's words (CLIP3D-AD, Eq. 9, 10, 16, 17, nothing trained) know what anomalies look like; the
+    memories (PatchCore; BTF's angles of FPFH from windows of pixels) know what this part looks like. Each piece of
+    evidence is brought to its own scale on the shots alone, every shot compared with the others, and counts the less
+    the more normal parts differ in it. One pass over the shots, no gradient, no validation.
+
+    Args:
+        clip_model: open_clip architecture with a plain vision transformer.
+        pretrained: tag or file of its weights, see `Clip3dAd`.
+        class_name: what the part is called in the prompts; None takes the data module's category.
+        prompts: a prompt set's name or a list of templates, see `Clip3dAd`.
+        image_size: height and width of what is read, a multiple of 8 and of CLIP's patch size; None takes what CLIP was
+            trained on. The part is cut out of a picture and cloud of twice that.
+        views: numbers of the rendered views that the words judge, from 1 to 27; an empty list for none.
+        view_paint: their look, see `Clip3dAd`; "grey" is what the small CLIP was trained on.
+        backbone: network of timm that reads the picture for the memory.
+        layers: its stages whose features are taken, the finest first.
+        pre_trained: take ImageNet weights, see `Btf`.
+        backbone_weights: path of a local weights file to take instead.
+        num_turns: how often each shot is turned in the plane of the picture for the memory of colours, in equal steps;
+            1 if parts always lie the same way.
+        pre_processor: see `AnomalibModule`; the default only resizes.
+        post_processor: see `AnomalibModule`.
+        evaluator: see `AnomalibModule`; the default has the metrics of `Clip3dAd`.
+        visualizer: see `AnomalibModule`; the default is that of `Clip3dAd`.
+    """
+
+    must_agree = ("clip_model", "image_size", "views", "view_paint", "backbone", "layers")
+
+    def __init__(
+        self,
+        clip_model: str = "ViT-Ti-Lite0-16-240",
+        pretrained: str | None = "small",
+        class_name: str | None = None,
+        prompts: str | list[str] = "cpe",
+        image_size: int | None = None,
+        views: Sequence[int] = DEFAULT_VIEWS,
+        view_paint: str = "grey",
+        backbone: str = BACKBONE,
+        layers: Sequence[str] = ("blocks.2",),
+        pre_trained: bool = True,
+        backbone_weights: str | None = None,
+        num_turns: int = 12,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        prompt_ensemble(prompts)  # wrong names and numbers should not wait for seconds of loading
+        if num_turns < 1:
+            msg = f"num_turns={num_turns}: at least 1 is needed, the shot as it is"
+            raise InputError(msg)
+        if views:
+            view_rotations(views)
+            check_paint(view_paint)
+        clip = load_clip(clip_model, pretrained, image_size)
+        tower = VisionTower(clip.visual, None, with_last=False)
+        tower = VisionTower(clip.visual, tower.layers[-1:], with_last=bool(views))
+        extractor = load_backbone(backbone, layers, pre_trained, backbone_weights)
+        side = CROP_DETAIL * tower.image_size
+        self._image_size = (side, side)  # for the pre-processor that super().__init__() makes
+        super().__init__(pre_processor, post_processor, evaluator, visualizer)
+        self.views = tuple(views)
+        self.angles = [360.0 * step / num_turns for step in range(num_turns)]
+        self.model: Clip3dAdPlusModel = Clip3dAdPlusModel(tower, extractor, len(self.views))
+        if self.views:
+            self.renderer = MultiViewRenderer(self.views, tower.image_size, view_paint)
+        self._shots: list[list[Read]] = []
+        self.prompt_with(clip, clip_model, prompts, class_name)
+
+    # ------------------------------------------------------------------ the shots
+    def on_fit_start(self) -> None:
+        """Forget the shots of another fit."""
+        super().on_fit_start()
+        self._shots = []
+
+    def remember(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> None:
+        """Read shots as they are and turned; see `ShotBankMixin`.
+
+        Raises:
+            ValueError: If a cloud has no measured point of a part.
+        """
+        if not foreground.flatten(1).any(dim=1).all():
+            msg = "a shot has no measured point, so no part to remember; remove the sample"
+            raise InputError(msg)
+        for row in range(len(image)):
+            one = slice(row, row + 1)
+            whole = cut_part(image[one], xyz[one], foreground[one], self.model.size)
+            self._shots.append([self.read(turn(whole, angle) if angle else whole) for angle in self.angles])
+
+    def make_bank(self, seed: int) -> None:  # noqa: ARG002  # nothing is drawn at random
+        """Fill the memories and learn the scales; see `ShotBankMixin`."""
+        self.model.fit(self._shots, self.angles)
+        self._shots = []
+
+    # ------------------------------------------------------------------ judging
+    def read(self, cut: Cut) -> Read:
+        """What the frozen part says of samples, views rendered."""
+        views = self.renderer(cut.image, cut.xyz, cut.foreground) if self.views else None
+        return self.model.read(cut, views)
+
+    def _judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[Judgement, Cut]:
+        self.check_prompted()
+        cut = cut_part(image, xyz, foreground, self.model.size)
+        return self.model.scale(self.model.compare(self.read(cut))), cut
+
+    def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
+        """Score pictures and their clouds, in [0, 1).
+
+        Raises:
+            ValueError: If no class was set, or the memories are empty.
+        """
+        found, cut = self._judge(image, xyz, foreground)
+        return InferenceBatch(found.score, anomaly_map=self._on_picture(found.anomaly_map[:, None], cut, image)[:, 0])
+
+    def _on_picture(self, maps: Tensor, cut: Cut, image: Tensor) -> Tensor:
+        """Bring maps (B, K, h, w) of what was cut out to the whole picture, (B, K, H, W)."""
+        assert cut.box is not None  # noqa: S101
+        large = functional.interpolate(maps, self.model.size, mode="bilinear", align_corners=False)
+        size = (image.shape[-2], image.shape[-1])
+        return torch.stack([paste_map(each, cut.box, size) for each in large.unbind(dim=1)], dim=1)
+
+    @torch.inference_mode()
+    def explain(self, image: Tensor, xyz: Tensor) -> Explained:
+        """Say why parts are anomalous: how much each kind of evidence adds at each pixel.
+
+        Args:
+            image: (B, 3, H, W) RGB in [0, 1].
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) or not finite = not measured.
+
+        Returns:
+            Raw scores and maps, before the post-processor, and what they are made of.
+        """
+        image, xyz, foreground = self.prepare(image, xyz)
+        found, cut = self._judge(image, xyz, foreground)
+        anomaly_map = self._on_picture(found.anomaly_map[:, None], cut, image)[:, 0]
+        return Explained(found.score, anomaly_map, KINDS, self._on_picture(found.shares, cut, image))

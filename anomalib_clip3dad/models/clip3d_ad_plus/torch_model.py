@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clip3dAdPlus as a module of tensors: what was cut out of picture and cloud in, evidence and judgement out."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from anomalib.models.components import TimmFeatureExtractor
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from anomalib_clip3dad.clip import VisionTower
+from anomalib_clip3dad.clip.similarity import anomalous_share, patch_shares
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.geometry import Views
+from anomalib_clip3dad.geometry.surface_histograms import surface_histograms
+from anomalib_clip3dad.models.backbone import patch_features
+from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures, read_samples
+from anomalib_clip3dad.models.part_cut import Cut
+
+from .evidence import Evidence, EvidenceScale, Judgement
+from .memory import Patches, ShotMemory, left_out
+from .missing import closed_part, shares
+
+_PATCH = 8  # pixels
+_LEAST_SHARE = 1e-5  # what is nearer to 0 or 1 is as sure
+# Least that the evidence of normal parts is taken to spread:
+_LEAST_WORDS = 0.5  # logits
+_LEAST_LENGTH = 0.02  # of the length of a feature
+_LEAST_MISSING = 0.15  # of a patch
+
+
+class Read(NamedTuple):
+    """What the frozen parts say of B samples.
+
+    Attributes:
+        words_map: (B, h, w), logits of the words' map.
+        words: (B, 2) or (B, 1), see `Evidence`.
+        colour: (B, C, h, w), features of the picture.
+        geometry: (B, 33, h, w), histograms of the surface.
+        missing: (B, h, w), share of each patch that should have been measured and was not.
+        part: (B, h, w), share of each patch that shows the part.
+    """
+
+    words_map: Tensor
+    words: Tensor
+    colour: Tensor
+    geometry: Tensor
+    missing: Tensor
+    part: Tensor
+
+
+class Clip3dAdPlusModel(nn.Module):
+    """Words, a memory of colours and a memory of the surface, around frozen networks.
+
+    Beyond the papers: our choice.
+
+    Args:
+        tower: CLIP's frozen vision tower, made with one layer and, when there are views, `with_last`.
+        backbone: the frozen network that the memory of colours reads the picture with.
+        num_views: number of rendered views, 0 for none.
+    """
+
+    text: Tensor
+
+    def __init__(self, tower: VisionTower, backbone: TimmFeatureExtractor, num_views: int) -> None:
+        super().__init__()
+        self.tower = nn.ModuleDict({"clip": tower, "backbone": backbone})
+        self.num_views = num_views
+        self.register_buffer("text", torch.zeros(2, tower.embed_dim))  # T+ and T-
+        self.colour, self.geometry = ShotMemory(), ShotMemory()
+        self.scale = EvidenceScale(1 + bool(num_views))
+
+    @property
+    def clip(self) -> Any:
+        """CLIP's vision tower."""
+        return self.tower["clip"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of what is read."""
+        return (self.clip.image_size, self.clip.image_size)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches of 8 pixels."""
+        return (self.clip.image_size // _PATCH, self.clip.image_size // _PATCH)
+
+    @torch.no_grad()
+    def read(self, cut: Cut, views: Views | None) -> Read:
+        """Run all that is frozen.
+
+        Args:
+            cut: B samples of the tower's image size.
+            views: their rendered views; None without views.
+
+        Returns:
+            What the networks say.
+        """
+        words, words_map = self.read_words(cut.image, views)
+        part = closed_part(cut.foreground)
+        backbone: Any = self.tower["backbone"]
+        colour = patch_features(backbone, cut.image * part[:, None])
+        return Read(
+            words_map,
+            words,
+            functional.interpolate(colour, self.grid, mode="bilinear"),
+            surface_histograms(cut.xyz, cut.foreground, self.grid),
+            shares(part & ~cut.foreground, self.grid),
+            shares(part, self.grid),
+        )
+
+    def read_words(self, image: Tensor, views: Views | None) -> tuple[Tensor, Tensor]:
+        """Compare picture and views with the words, as an untrained `Clip3dAd` with `fusion` "late" does.
+
+        Args:
+            image: (B, 3, S, S) RGB in [0, 1].
+            views: as of `read`.
+
+        Returns:
+            Logits (B, 2) of the picture and of the views' mean, (B, 1) without views, and of the map, (B, h, w): at
+            each place the larger of picture and views.
+        """
+        clip = self.clip
+        features: FrozenFeatures = read_samples(clip, image, views, align_views=True)
+        cls = [anomalous_share(features.cls, self.text)]
+        maps = [patch_shares(clip.final_norm(features.tokens[:, -1]) @ clip.projection, self.text)]
+        if views is not None:
+            cls.append(anomalous_share(features.view_cls, self.text).mean(dim=1))
+            seen = features.seen[..., None]
+            tokens = (features.view_tokens * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1)
+            of_views = patch_shares(clip.final_norm(tokens) @ clip.projection, self.text, seen=features.seen.any(dim=1))
+            maps.append(of_views)
+        words_map = rearrange(torch.stack(maps).amax(dim=0), "b (h w) -> b 1 h w", h=clip.grid_size[0])
+        words_map = functional.interpolate(words_map, self.grid, mode="bilinear", align_corners=False)[:, 0]
+        return _logit(torch.stack(cls, dim=1)), _logit(words_map)
+
+    def fit(self, shots: Sequence[Sequence[Read]], angles: Sequence[float]) -> None:
+        """Fill both memories and learn the scales.
+
+        Args:
+            shots: for each shot what was read of it, turned by each of the angles.
+            angles: degrees, see `turn`; the first is 0.
+        """
+        banks = {}
+        for name, used in (("colour", angles), ("geometry", angles[:1])):  # a turn changes no histogram of the surface
+            turned = [
+                patches_of(getattr(read, name), read, shot, angle).rows(read.part.flatten() > 0)
+                for shot, reads in enumerate(shots)
+                for read, angle in zip(reads, used, strict=False)
+            ]
+            banks[name] = Patches.joined(turned)
+            getattr(self, name).fit(banks[name])
+        compared = []
+        for shot, (read, *_) in enumerate(shots):
+            colour, there = left_out(patches_of(read.colour, read, shot, 0.0), banks["colour"])
+            geometry, _ = left_out(patches_of(read.geometry, read, shot, 0.0), banks["geometry"])
+            compared.append(self._evidence(read, colour, geometry, there))
+        words = torch.cat([read.words for reads in shots for read in reads[1:]] or [self.text[:0, :1]])
+        rounding = [_LEAST_LENGTH * bank.features.norm(dim=1).mean().item() for bank in banks.values()]
+        least = self.text.new_tensor([_LEAST_WORDS, *rounding, _LEAST_MISSING])
+        self.scale.fit(Evidence(*(torch.cat(field) for field in zip(*compared, strict=True))), words, least)
+
+    def compare(self, read: Read) -> Evidence:
+        """Compare what was read with the memories.
+
+        Args:
+            read: of B samples.
+
+        Returns:
+            Their evidence.
+
+        Raises:
+            ValueError: If the memories are empty.
+        """
+        if not len(self.colour.bank):
+            msg = "the memory bank is empty; train the model or load a checkpoint"
+            raise InputError(msg)
+        colour, there = self.colour(rearrange(read.colour, "b c h w -> (b h w) c"))
+        geometry, _ = self.geometry(rearrange(read.geometry, "b c h w -> (b h w) c"))
+        return self._evidence(read, colour, geometry, there)
+
+    def _evidence(self, read: Read, colour: Tensor, geometry: Tensor, there: Tensor) -> Evidence:
+        """Evidence of B samples: distances of their patches, (B h w,), and the missing share of those they are like."""
+        shape = {"h": self.grid[0], "w": self.grid[1]}
+        colour, geometry, there = (rearrange(each, "(b h w) -> b h w", **shape) for each in (colour, geometry, there))
+        on_part = torch.stack([colour, geometry], dim=1) * (read.part > 0)[:, None]
+        smooth = functional.avg_pool2d(on_part, 3, 1, 1, count_include_pad=False)
+        missing = (read.missing - there).abs()
+        maps = torch.stack([read.words_map, smooth[:, 0], smooth[:, 1], missing], dim=1)
+        return Evidence(maps, read.words, read.part)
+
+    def forward(self, cut: Cut, views: Views | None) -> Judgement:
+        """Judge; arguments are those of `read`, answer that of `EvidenceScale`, errors those of `compare`."""
+        return self.scale(self.compare(self.read(cut, views)))
+
+
+def patches_of(features: Tensor, read: Read, shot: int, degrees: float) -> Patches:
+    """Name the patches of one shot, which may be turned.
+
+    Args:
+        features: (1, C, h, w).
+        read: what was read of it, of which the missing share counts.
+        shot: its number.
+        degrees: what it was turned by, see `turn`.
+
+    Returns:
+        Its h w patches, row by row.
+    """
+    height, width = features.shape[-2:]
+    row, column = torch.meshgrid(
+        torch.arange(height, device=features.device) + 0.5 - height / 2,
+        torch.arange(width, device=features.device) + 0.5 - width / 2,
+        indexing="ij",
+    )
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    place = torch.stack([cosine * column + sine * row, cosine * row - sine * column], dim=-1)
+    return Patches(
+        rearrange(features, "1 c h w -> (h w) c"),
+        read.missing.flatten(),
+        torch.full((height * width,), shot, device=features.device),
+        rearrange(place, "h w xy -> (h w) xy"),
+    )
+
+
+def _logit(share: Tensor) -> Tensor:
+    """Logarithm of the odds."""
+    return share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit()
