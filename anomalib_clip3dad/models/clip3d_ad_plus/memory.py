@@ -9,6 +9,8 @@ from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor
 
 _NEAR = 3.5  # patches: what is nearer in the only shot is no comparison for a patch of it
+_NEIGHBOURS = 4
+_AS_NEAR = 0.05  # of the squared distance: so much farther is nearly as near
 
 
 class Patches(NamedTuple):
@@ -58,10 +60,9 @@ class ShotMemory(DynamicBufferMixin):
             features: (N, C).
 
         Returns:
-            Distance to the nearest, (N,), and the share of it that was not measured, (N,).
+            As `nearest`.
         """
-        squared, place = squared_distances(features, self.bank).min(dim=1)
-        return squared.sqrt(), self.missing[place]
+        return nearest(squared_distances(features, self.bank), self.missing)
 
 
 def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
@@ -78,9 +79,27 @@ def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
     if bool(own.all()):
         own = torch.cdist(asked.place, bank.place) < _NEAR
     distances = squared_distances(asked.features, bank.features).masked_fill(own, torch.inf)
-    squared, place = distances.min(dim=1)
     # a part so small that all of it is near: nothing to compare with, so nothing to be said against it
-    return squared.where(squared < torch.inf, 0.0).sqrt(), bank.missing[place]
+    distances = distances.where(distances.isfinite().any(dim=1, keepdim=True), 0.0)
+    return nearest(distances, bank.missing)
+
+
+def nearest(squared: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell the nearest patches.
+
+    Args:
+        squared: (N, M), squared distances of N patches to the M of a bank.
+        missing: (M,), the share of each of these that was not measured.
+
+    Returns:
+        Distance to the nearest, (N,), and what was not measured of it, (N,): of the four nearest, weighed by how near
+        they are, since of two that are as near rounding would choose the one or the other.
+    """
+    closest, places = squared.topk(min(_NEIGHBOURS, squared.shape[1]), dim=1, largest=False)
+    first = closest[:, :1]
+    weights = ((first - closest) / (_AS_NEAR * first + 1e-6)).softmax(dim=1)
+    weights = weights.where(closest < torch.inf, 0.0)
+    return first[:, 0].sqrt(), (weights * missing[places]).sum(dim=1) / weights.sum(dim=1)
 
 
 def squared_distances(one: Tensor, other: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Clip3dAdPlusModel(nn.Module):
 
     def __init__(self, tower: VisionTower, backbone: TimmFeatureExtractor, num_views: int) -> None:
         super().__init__()
-        self.tower = nn.ModuleDict({"clip": tower, "backbone": backbone})
+        self.tower = nn.ModuleDict({"clip": tower, "backbone": backbone.requires_grad_(requires_grad=False)})
         self.num_views = num_views
         self.register_buffer("text", torch.zeros(2, tower.embed_dim))  # T+ and T-
         self.colour, self.geometry = ShotMemory(), ShotMemory()
