@@ -13,8 +13,10 @@ KINDS = ("words", "colour", "geometry", "missing")
 and what was measured on the shots and is not here, or the other way round."""
 
 _TOP = 3  # patches that a score goes by: one alone is noise
-_LEAST_DEVIATION = 0.25  # of the maps' scores, whose mean on the shots is 1: a few shots always agree by chance
-_LEAST_LOGIT = 1.0  # likewise of the words', in logits
+# Few shots agree by chance, and one always does: deviations of less than this over the root of their number are not
+# believed. Chosen on Toy3D, where 0.25 to 0.5 of four shots are alike.
+_LEAST_DEVIATION = 0.5  # of the maps' scores, whose mean on the shots is 1
+_LEAST_LOGIT = 1.0  # of the words, whatever the number of shots: they know nothing of them
 _LEAST_SPREAD = 1e-3  # of the maps
 
 
@@ -85,7 +87,9 @@ class EvidenceScale(nn.Module):
         self.mean = torch.cat([maps.mean(dim=0), left_out.words.mean(dim=0)])
         words = torch.cat([left_out.words, turned_words])
         variance = torch.cat([maps.var(dim=0, correction=0), words.var(dim=0, correction=0)])
-        least = self.mean.new_tensor([_LEAST_DEVIATION] * len(KINDS) + [_LEAST_LOGIT] * words.shape[1])
+        least = self.mean.new_tensor(
+            [_LEAST_DEVIATION / len(maps) ** 0.5] * len(KINDS) + [_LEAST_LOGIT] * words.shape[1]
+        )
         self.deviation = (variance + least.square()).sqrt()
 
     def scaled(self, evidence: Evidence) -> Tensor:

@@ -22,12 +22,12 @@ def closed_part(foreground: Tensor) -> Tensor:
         >>> closed_part(line).tolist()
         [[[True, True, True, True, True]]]
     """
-    inside = foreground[:, None].to(torch.float32)
-    # the border of the picture is background while the part grows, and part while it shrinks
-    for sign in (1, -1):
+    reach = _WIDEST // 2
+    inside = functional.pad(foreground[:, None].to(torch.float32), (reach,) * 4)  # beside the picture there is no part
+    for sign in (1, -1):  # grow, then shrink
         for kernel in ((_WIDEST, 1), (1, _WIDEST)):
             inside = sign * functional.max_pool2d(sign * inside, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
-    return (inside[:, 0] > 0.5) | foreground
+    return inside[:, 0, reach:-reach, reach:-reach] > 0.5
 
 
 def shares(mask: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scales and scores worked out by hand on a grid of two by two patches."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from anomalib_clip3dad.models.clip3d_ad_plus.evidence import KINDS, Evidence, EvidenceScale, part_top
+
+WHOLE = torch.ones(1, 2, 2)
+
+
+def evidence(
+    kind: str, values: list[list[float]], words: tuple[float, float] = (0.0, 0.0), part: Tensor = WHOLE
+) -> Evidence:
+    """One sample that shows one kind alone."""
+    maps = torch.zeros(1, len(KINDS), 2, 2)
+    maps[0, KINDS.index(kind)] = torch.tensor(values)
+    return Evidence(maps, torch.tensor([words]), part)
+
+
+def joined(*samples: Evidence) -> Evidence:
+    return Evidence(*(torch.cat(field) for field in zip(*samples, strict=True)))
+
+
+def fitted(shots: Evidence, turned: Tensor | None = None) -> EvidenceScale:
+    scale = EvidenceScale(2)
+    scale.fit(shots, torch.empty(0, 2) if turned is None else turned, torch.zeros(len(KINDS)))
+    return scale
+
+
+def test_a_map_is_measured_by_what_the_shots_show_at_most() -> None:
+    """Median 2 of the eight patches, largest three of the shots 2 + 4 + 6 and 2 + 2 + 5: above it 2 and 1, so 1.5."""
+    shots = joined(evidence("colour", [[1, 2], [4, 6]]), evidence("colour", [[0, 2], [2, 5]]))
+    scale = fitted(shots)
+    asked = evidence("colour", [[0, 2], [5, 8]])
+    expected = torch.tensor([[0, 0], [3 / 1.5, 6 / 1.5]])
+    torch.testing.assert_close(scale.scaled(asked)[0, KINDS.index("colour")], expected)
+    found = scale(asked)
+    torch.testing.assert_close(found.anomaly_map[0], expected / (1 + expected))
+    assert not found.shares[0, KINDS.index("words")].any()
+
+
+def test_what_is_off_the_part_shows_nothing() -> None:
+    scale = fitted(evidence("colour", [[1, 2], [4, 6]]))
+    half = evidence("colour", [[9, 9], [9, 9]], part=torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]))
+    assert (scale.scaled(half)[0, KINDS.index("colour")] > 0).tolist() == [[True, False], [True, False]]
+
+
+def test_the_score_adds_how_many_deviations_each_piece_lies_above_the_shots() -> None:
+    words = torch.tensor([[0.0, 1.0], [2.0, 1.0]])  # of the shots: mean 1, variance 1; mean 1, variance 0
+    shots = joined(
+        evidence("colour", [[0, 0], [3, 3]], tuple(words[0])), evidence("colour", [[0, 0], [3, 3]], tuple(words[1]))
+    )
+    scale = fitted(shots)
+    found = scale(evidence("colour", [[0, 0], [3, 3]], (1.0, 5.0)))
+    softplus = [math.log(2)] * 4  # as the shots: each kind of map
+    softplus += [math.log(2), math.log1p(math.exp((5 - 1) / 1.0))]
+    total = sum(softplus)
+    assert found.score.item() == pytest.approx(total / (1 + total), abs=1e-5)
+
+
+def test_words_that_turning_changes_count_less() -> None:
+    shots = evidence("colour", [[0, 0], [3, 3]])
+    steady, shaky = fitted(shots), fitted(shots, torch.tensor([[4.0, 0.0], [-4.0, 0.0]]))
+    asked = evidence("colour", [[0, 0], [3, 3]], (3.0, 0.0))
+    assert shaky(asked).score < steady(asked).score
+    variance = torch.tensor([0.0, 4.0, -4.0]).var(correction=0)
+    torch.testing.assert_close(shaky.deviation[len(KINDS)], (variance + 1).sqrt())
+
+
+def test_evidence_that_differs_among_the_shots_counts_less() -> None:
+    alike = joined(evidence("geometry", [[0, 0], [2, 2]]), evidence("geometry", [[0, 0], [2, 2]]))
+    unlike = joined(evidence("geometry", [[0, 0], [0, 0]]), evidence("geometry", [[0, 0], [4, 4]]))
+    place = KINDS.index("geometry")
+    assert fitted(unlike).deviation[place] > fitted(alike).deviation[place]
+
+
+def test_shots_without_any_evidence_leave_finite_numbers() -> None:
+    found = fitted(evidence("missing", [[0, 0], [0, 0]]))(evidence("missing", [[0, 0], [0, 1]]))
+    assert found.score.isfinite().all()
+    assert found.anomaly_map.isfinite().all()
+    assert found.anomaly_map[0, 1, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [([[1, 1], [1, 1]], 3.0), ([[1, 1], [1, 0.4]], 2.0), ([[0, 0], [0, 0]], 3.0), ([[0, 0.6], [0, 0]], 2.0)],
+)
+def test_the_score_of_a_map_is_the_mean_of_the_largest_on_the_part(part: list[list[float]], expected: float) -> None:
+    maps = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    assert part_top(maps, torch.tensor([part])).item() == pytest.approx(expected)
