@@ -153,7 +153,7 @@ def _spread(first: Tensor, length: Tensor, old: int, new: int) -> Tensor:
 
 
 def cubic(distance: Tensor) -> Tensor:
-    """Keys' cubic with a = -0.5, as PIL's and PyTorch's antialiased bicubic; for distances below 2."""
+    """Keys' cubic with a = -0.5, as PIL's and PyTorch's antialiased bicubic: (...) to (...), for distances below 2."""
     near = (1.5 * distance - 2.5) * distance * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return near.where(distance < 1, far)

@@ -96,7 +96,7 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         self.model.memory.choose_coreset(self.coreset_sampling_ratio, seed)
 
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Score by the distance to the bank; raises ValueError if that is empty."""
+        """Score by the distance to the bank, as `RGBXYZModel.judge`; raises ValueError if the bank is empty."""
         return self.model(image, xyz, foreground)
 
     # ------------------------------------------------------------------ files

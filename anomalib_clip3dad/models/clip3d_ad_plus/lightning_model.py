@@ -160,7 +160,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         return self.model.scale(self.model.compare(self.read(cut))), cut
 
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Score pictures and their clouds, in [0, 1).
+        """Score pictures and their clouds, in [0, 1), as `RGBXYZModel.judge`.
 
         Raises:
             ValueError: If no class was set, or the memories are empty.
