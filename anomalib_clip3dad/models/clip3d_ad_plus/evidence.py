@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pieces of evidence, each brought to its own scale on the shots alone, and what they say together."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,6 +34,27 @@ class Evidence(NamedTuple):
     words: Tensor
     part: Tensor
 
+    @classmethod
+    def joined(cls, parts: Sequence["Evidence"]) -> "Evidence":
+        """The evidence of several batches as that of one."""
+        return cls(*(torch.cat(field) for field in zip(*parts, strict=True)))
+
+
+class Flawed(NamedTuple):
+    """What N synthetic anomalies on the shots show.
+
+    Attributes:
+        evidence: of the N samples, each compared with the shots other than its own.
+        shot: (N,) int64, which shot each was put on.
+        kind: (N,) int64, what kind of anomaly it is.
+        mask: (N, h, w), share of each patch that the anomaly covers.
+    """
+
+    evidence: Evidence
+    shot: Tensor
+    kind: Tensor
+    mask: Tensor
+
 
 class Judgement(NamedTuple):
     """What all evidence says together.
@@ -40,8 +62,8 @@ class Judgement(NamedTuple):
     Attributes:
         score: (B,) in [0, 1).
         anomaly_map: (B, h, w) in [0, 1).
-        shares: (B, 4, h, w), what each of `KINDS` adds at each patch, in the unit of the shots: 1 = as much as the most
-            anomalous places of a normal part.
+        shares: (B, 4, h, w), what each of `KINDS` adds at each patch, in the unit of the shots (1 = as much as the most
+            anomalous places of a normal part) times the weight of its map.
     """
 
     score: Tensor
@@ -50,7 +72,11 @@ class Judgement(NamedTuple):
 
 
 class EvidenceScale(nn.Module):
-    """Knows how much of each piece of evidence normal parts show, and weighs by how much they differ in it.
+    """Knows how much of each piece of evidence normal parts show, and weighs it by how well it tells anomalies on them.
+
+    A memory is no reference for parts in any pose, nor words for what they do not know: both show on the shots alone,
+    by how far synthetic anomalies lift a piece of evidence above what the shots differ in among themselves. Score and
+    map are weighed apart.
 
     Beyond the papers: our choice.
 
@@ -62,21 +88,24 @@ class EvidenceScale(nn.Module):
     spread: Tensor
     mean: Tensor
     deviation: Tensor
+    score_weight: Tensor
+    map_weight: Tensor
 
     def __init__(self, num_words: int) -> None:
         super().__init__()
-        for name, size in (("median", len(KINDS)), ("spread", len(KINDS))):
-            self.register_buffer(name, torch.zeros(size))
-        for name in ("mean", "deviation"):
+        for name in ("median", "spread", "map_weight"):
+            self.register_buffer(name, torch.zeros(len(KINDS)))
+        for name in ("mean", "deviation", "score_weight"):
             self.register_buffer(name, torch.zeros(len(KINDS) + num_words))
 
-    def fit(self, left_out: Evidence, turned_words: Tensor, least_spread: Tensor) -> None:
+    def fit(self, left_out: Evidence, turned_words: Tensor, least_spread: Tensor, flawed: Flawed) -> None:
         """Learn the scales.
 
         Args:
             left_out: of the k shots, each compared with the others only.
             turned_words: (N, 1 or 2), the words' logits of the shots turned in the plane of the picture.
             least_spread: (4,), of each map: less is rounding.
+            flawed: synthetic anomalies on the shots.
         """
         on_part = left_out.part > 0
         patches = torch.stack([kind[on_part] for kind in left_out.maps.unbind(dim=1)])
@@ -91,6 +120,29 @@ class EvidenceScale(nn.Module):
             [_LEAST_DEVIATION / len(maps) ** 0.5] * len(KINDS) + [_LEAST_LOGIT] * words.shape[1]
         )
         self.deviation = (variance + least.square()).sqrt()
+        self._weigh(left_out, flawed)
+
+    def _weigh(self, left_out: Evidence, flawed: Flawed) -> None:
+        """Weights in [0, 1]: by how many deviations anomalies lift a piece of evidence, of the kind that does most."""
+        shots, lifted = self._found(left_out), self._found(flawed.evidence)
+        lift = lifted - shots[flawed.shot]
+        maps = self.scaled(flawed.evidence)
+        on_part = flawed.evidence.part > 0.5
+        inside, outside = on_part & (flawed.mask > 0.5), on_part & (flawed.mask == 0)
+        scores, of_maps = [], []
+        for kind in flawed.kind.unique():
+            those = flawed.kind == kind
+            scores.append(_separation(lift[those].T, (shots - shots.mean(dim=0)).T))
+            # a map of these kinds is (4, n): what it shows in the anomalies, and beside them
+            in_them, beside = (maps[those].transpose(0, 1)[:, where[those]] for where in (inside, outside))
+            if in_them.shape[1] and beside.shape[1]:
+                of_maps.append(_separation(in_them - beside.mean(dim=1, keepdim=True), beside))
+        self.score_weight = torch.stack(scores).amax(dim=0)
+        self.map_weight = torch.stack(of_maps).amax(dim=0) if of_maps else torch.ones_like(self.map_weight)
+
+    def _found(self, evidence: Evidence) -> Tensor:
+        """What the score goes by, (B, 4 + 1 or 2)."""
+        return torch.cat([part_top(self.scaled(evidence), evidence.part), evidence.words], dim=1)
 
     def scaled(self, evidence: Evidence) -> Tensor:
         """Bring maps to the unit of the shots.
@@ -111,11 +163,10 @@ class EvidenceScale(nn.Module):
             evidence: of B samples.
 
         Returns:
-            (B, 4 + 2) or (B, 4 + 1), the softplus of deviations above the shots' mean: what is normal adds next to
-            nothing, whatever it is, and one piece alone can show that a part is anomalous.
+            (B, 4 + 2) or (B, 4 + 1), the weighed softplus of deviations above the shots' mean: what is normal adds next
+            to nothing, whatever it is, and one piece alone can show that a part is anomalous.
         """
-        found = torch.cat([part_top(self.scaled(evidence), evidence.part), evidence.words], dim=1)
-        return functional.softplus((found - self.mean) / self.deviation)
+        return self.score_weight * functional.softplus((self._found(evidence) - self.mean) / self.deviation)
 
     def forward(self, evidence: Evidence) -> Judgement:
         """Judge: the sum of all pieces, and of all maps.
@@ -126,9 +177,15 @@ class EvidenceScale(nn.Module):
         Returns:
             Their scores and maps. x / (1 + x) brings both into [0, 1) in their order.
         """
-        shares = self.scaled(evidence)
+        shares = self.map_weight[:, None, None] * self.scaled(evidence)
         score, total = self.pieces(evidence).sum(dim=1), shares.sum(dim=1)
         return Judgement(score / (1 + score), total / (1 + total), shares)
+
+
+def _separation(lift: Tensor, normal: Tensor) -> Tensor:
+    """Mean lift (K, N) over the deviation of lifts and normal values (K, M) together, brought into [0, 1]."""
+    deviation = (lift.var(dim=1, correction=0) + normal.var(dim=1, correction=0) + 1e-6).sqrt()
+    return (lift.mean(dim=1) / deviation).clamp(0, 1)
 
 
 def part_top(maps: Tensor, part: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ from anomalib_clip3dad.geometry import (
     DEFAULT_VIEWS,
     MultiViewRenderer,
     check_paint,
+    crop_nearest,
+    foreground_mask,
     paste_map,
     view_rotations,
 )
@@ -29,9 +31,16 @@ from anomalib_clip3dad.models.bank import ShotBankMixin
 from anomalib_clip3dad.models.base import RGBXYZModel
 from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part, turn
 from anomalib_clip3dad.models.prompted import PromptedMixin
+from anomalib_clip3dad.seeding import drawing_from
+from anomalib_clip3dad.synthesis import TextureSource, synthesise
 
 from .evidence import KINDS, Judgement
-from .torch_model import Clip3dAdPlusModel, Read
+from .missing import shares
+from .torch_model import Clip3dAdPlusModel, FlawedShot, Read
+
+_ANOMALIES = 8  # on each shot, half of them on the cloud
+_ANOMALY_SIZE = (0.005, 0.05)  # share of the part, as most real ones
+_SEED = 0  # of the anomalies: the same shots make the same model
 
 
 class Explained(NamedTuple):
@@ -56,8 +65,8 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
 
     Beyond the papers. CLIP's words (CLIP3D-AD, Eq. 9, 10, 16, 17, nothing trained) know what anomalies look like; the
     memories (PatchCore; BTF's angles of FPFH from windows of pixels) know what this part looks like. Each piece of
-    evidence is brought to its own scale on the shots alone, every shot compared with the others, and counts the less
-    the more normal parts differ in it. One pass over the shots, no gradient, no validation.
+    evidence is brought to its own scale on the shots alone, every shot compared with the others, and weighed by how
+    well it tells synthetic anomalies on them. One pass over the shots, no gradient, no validation.
 
     Args:
         clip_model: open_clip architecture with a plain vision transformer.
@@ -121,13 +130,15 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         if self.views:
             self.renderer = MultiViewRenderer(self.views, tower.image_size, view_paint)
         self._shots: list[list[Read]] = []
+        self._flawed: list[FlawedShot] = []
+        self._textures = TextureSource(None)
         self.prompt_with(clip, clip_model, prompts, class_name)
 
     # ------------------------------------------------------------------ the shots
     def on_fit_start(self) -> None:
         """Forget the shots of another fit."""
         super().on_fit_start()
-        self._shots = []
+        self._shots, self._flawed = [], []
 
     def remember(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> None:
         """Read shots as they are and turned; see `ShotBankMixin`.
@@ -141,12 +152,25 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         for row in range(len(image)):
             one = slice(row, row + 1)
             whole = cut_part(image[one], xyz[one], foreground[one], self.model.size)
+            self._flaw(image[row], xyz[row], foreground[row])
             self._shots.append([self.read(turn(whole, angle) if angle else whole) for angle in self.angles])
+
+    def _flaw(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> None:
+        """Put anomalies on a shot (3, H, W), some on its colours and some on its cloud, and read it."""
+        shot = len(self._shots)
+        for number in range(_ANOMALIES):
+            kind = number % 2
+            with drawing_from(_SEED, shot, number):
+                made = synthesise(image, xyz, foreground, self._textures, geometry=float(kind), size=_ANOMALY_SIZE)
+            cut = cut_part(made.image[None], made.xyz[None], foreground_mask(made.xyz[None]), self.model.size)
+            assert cut.box is not None  # noqa: S101
+            mask = crop_nearest(made.mask[None, None].to(torch.uint8), cut.box, self.model.size)[:, 0] > 0
+            self._flawed.append(FlawedShot(shot, kind, self.read(cut), shares(mask, self.model.grid)))
 
     def make_bank(self, seed: int) -> None:  # noqa: ARG002  # nothing is drawn at random
         """Fill the memories and learn the scales; see `ShotBankMixin`."""
-        self.model.fit(self._shots, self.angles)
-        self._shots = []
+        self.model.fit(self._shots, self.angles, self._flawed)
+        self._shots, self._flawed = [], []
 
     # ------------------------------------------------------------------ judging
     def read(self, cut: Cut) -> Read:

@@ -2,7 +2,7 @@
 """Clip3dAdPlus as a module of tensors: what was cut out of picture and cloud in, evidence and judgement out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from anomalib_clip3dad.models.backbone import patch_features
 from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures, read_samples
 from anomalib_clip3dad.models.part_cut import Cut
 
-from .evidence import Evidence, EvidenceScale, Judgement
+from .evidence import Evidence, EvidenceScale, Flawed, Judgement
 from .memory import Patches, ShotMemory, left_out
 from .missing import closed_part, shares
 
@@ -50,6 +50,22 @@ class Read(NamedTuple):
     geometry: Tensor
     missing: Tensor
     part: Tensor
+
+
+class FlawedShot(NamedTuple):
+    """A shot with a synthetic anomaly.
+
+    Attributes:
+        shot: the shot's number.
+        kind: the anomaly's kind.
+        read: what was read of it.
+        mask: (1, h, w), share of each patch that the anomaly covers.
+    """
+
+    shot: int
+    kind: int
+    read: Read
+    mask: Tensor
 
 
 class Clip3dAdPlusModel(nn.Module):
@@ -137,12 +153,13 @@ class Clip3dAdPlusModel(nn.Module):
         words_map = functional.interpolate(words_map, self.grid, mode="bilinear", align_corners=False)[:, 0]
         return _logit(torch.stack(cls, dim=1)), _logit(words_map)
 
-    def fit(self, shots: Sequence[Sequence[Read]], angles: Sequence[float]) -> None:
+    def fit(self, shots: Sequence[Sequence[Read]], angles: Sequence[float], flawed: Sequence[FlawedShot]) -> None:
         """Fill both memories and learn the scales.
 
         Args:
             shots: for each shot what was read of it, turned by each of the angles.
             angles: degrees, see `turn`; the first is 0.
+            flawed: the shots with synthetic anomalies.
         """
         banks = {}
         for name, used in (("colour", angles), ("geometry", angles[:1])):  # a turn changes no histogram of the surface
@@ -153,15 +170,23 @@ class Clip3dAdPlusModel(nn.Module):
             ]
             banks[name] = Patches.joined(turned)
             getattr(self, name).fit(banks[name])
-        compared = []
-        for shot, (read, *_) in enumerate(shots):
-            colour, there = left_out(patches_of(read.colour, read, shot, 0.0), banks["colour"])
-            geometry, _ = left_out(patches_of(read.geometry, read, shot, 0.0), banks["geometry"])
-            compared.append(self._evidence(read, colour, geometry, there))
+        compared = [self._left_out(read, shot, banks) for shot, (read, *_) in enumerate(shots)]
+        anomalies = Flawed(
+            Evidence.joined([self._left_out(each.read, each.shot, banks) for each in flawed]),
+            torch.tensor([each.shot for each in flawed], device=self.text.device),
+            torch.tensor([each.kind for each in flawed], device=self.text.device),
+            torch.cat([each.mask for each in flawed]),
+        )
         words = torch.cat([read.words for reads in shots for read in reads[1:]] or [self.text[:0, :1]])
         rounding = [_LEAST_LENGTH * bank.features.norm(dim=1).mean().item() for bank in banks.values()]
         least = self.text.new_tensor([_LEAST_WORDS, *rounding, _LEAST_MISSING])
-        self.scale.fit(Evidence(*(torch.cat(field) for field in zip(*compared, strict=True))), words, least)
+        self.scale.fit(Evidence.joined(compared), words, least, anomalies)
+
+    def _left_out(self, read: Read, shot: int, banks: Mapping[str, Patches]) -> Evidence:
+        """Evidence of one shot, as it is or with an anomaly, against the others."""
+        colour, there = left_out(patches_of(read.colour, read, shot, 0.0), banks["colour"])
+        geometry, _ = left_out(patches_of(read.geometry, read, shot, 0.0), banks["geometry"])
+        return self._evidence(read, colour, geometry, there)
 
     def compare(self, read: Read) -> Evidence:
         """Compare what was read with the memories.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalib_clip3dad.models.clip3d_ad_plus.evidence import KINDS, Evidence, EvidenceScale, part_top
+from anomalib_clip3dad.models.clip3d_ad_plus.evidence import KINDS, Evidence, EvidenceScale, Flawed, part_top
 
 WHOLE = torch.ones(1, 2, 2)
 
@@ -22,12 +22,21 @@ def evidence(
 
 
 def joined(*samples: Evidence) -> Evidence:
-    return Evidence(*(torch.cat(field) for field in zip(*samples, strict=True)))
+    return Evidence.joined(samples)
 
 
-def fitted(shots: Evidence, turned: Tensor | None = None) -> EvidenceScale:
+def plain(shots: Evidence) -> Flawed:
+    """An anomaly on the first shot that changes nothing but two patches of every map, by far, and the words."""
+    maps, words = shots.maps[:1].clone(), shots.words[:1] + 1000
+    maps[:, :, 1] += 1000
+    mask = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
+    return Flawed(Evidence(maps, words, shots.part[:1]), torch.tensor([0]), torch.tensor([0]), mask)
+
+
+def fitted(shots: Evidence, turned: Tensor | None = None, flawed: Flawed | None = None) -> EvidenceScale:
+    """Scales of the shots; weights of 1, unless anomalies are given."""
     scale = EvidenceScale(2)
-    scale.fit(shots, torch.empty(0, 2) if turned is None else turned, torch.zeros(len(KINDS)))
+    scale.fit(shots, torch.empty(0, 2) if turned is None else turned, torch.zeros(len(KINDS)), flawed or plain(shots))
     return scale
 
 
@@ -92,3 +101,35 @@ def test_shots_without_any_evidence_leave_finite_numbers() -> None:
 def test_the_score_of_a_map_is_the_mean_of_the_largest_on_the_part(part: list[list[float]], expected: float) -> None:
     maps = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     assert part_top(maps, torch.tensor([part])).item() == pytest.approx(expected)
+
+
+def test_evidence_counts_by_how_far_anomalies_lift_it() -> None:
+    """Mean lift over the deviation of lifts and shots together, for each kind of anomaly; the larger counts."""
+    shots = joined(evidence("colour", [[0, 0], [0, 0]], (0.0, 3.0)), evidence("colour", [[0, 6], [6, 6]], (0.0, 5.0)))
+    scale = fitted(shots)
+    lifted = (scale.spread[KINDS.index("colour")] * 1.0).item()
+    faulty = [
+        evidence("colour", [[0, 0], [lifted, lifted]], (0.5, 4.0)),
+        evidence("colour", [[0, 0], [0, 0]], (-0.5, 4.0)),
+    ]
+    mask = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]] * 2)
+    flawed = Flawed(joined(*faulty), torch.tensor([0, 0]), torch.tensor([0, 1]), mask)
+    weighed = fitted(shots, flawed=flawed)
+    place = KINDS.index("colour")
+    top = weighed._found(shots)[:, place]
+    lift = weighed._found(faulty[0])[0, place] - top[0]
+    expected = [lift / top.var(correction=0).sqrt(), 0.5 / 1e-3, 1 / 1.0]  # colour; the first kind's words; both kinds'
+    found = weighed.score_weight[[place, len(KINDS), len(KINDS) + 1]]
+    torch.testing.assert_close(found, torch.tensor(expected).clamp(0, 1), atol=1e-3, rtol=0)
+    assert not weighed.score_weight[KINDS.index("geometry")]  # nothing lifts it
+
+
+def test_a_map_counts_by_what_it_shows_in_anomalies_and_not_beside_them() -> None:
+    shots = evidence("colour", [[0, 0], [3, 3]])
+    seen = evidence("colour", [[0, 0], [9, 9]])
+    blind = evidence("geometry", [[9, 9], [9, 9]])
+    mask = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
+    one = Flawed(Evidence(seen.maps + blind.maps, seen.words, WHOLE), torch.tensor([0]), torch.tensor([0]), mask)
+    weights = fitted(shots, flawed=one).map_weight
+    assert weights[KINDS.index("colour")] == 1
+    assert weights[KINDS.index("geometry")] == 0

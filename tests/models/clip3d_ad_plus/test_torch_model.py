@@ -14,7 +14,8 @@ from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
 from anomalib_clip3dad.models import Clip3dAd
 from anomalib_clip3dad.models.backbone import load_backbone
 from anomalib_clip3dad.models.clip3d_ad_plus import KINDS, Clip3dAdPlusModel
-from anomalib_clip3dad.models.clip3d_ad_plus.torch_model import patches_of
+from anomalib_clip3dad.models.clip3d_ad_plus.missing import shares
+from anomalib_clip3dad.models.clip3d_ad_plus.torch_model import FlawedShot, patches_of
 from anomalib_clip3dad.models.part_cut import Cut, turn
 from tests.conftest import bumpy_part
 
@@ -45,8 +46,18 @@ def read(model: Clip3dAdPlusModel, cut: Cut) -> Any:
 
 def filled(model: Clip3dAdPlusModel, seeds: tuple[int, ...] = (0, 1, 2)) -> Clip3dAdPlusModel:
     angles = [0.0, 90.0]
-    model.fit([[read(model, turn(part(seed), angle)) for angle in angles] for seed in seeds], angles)
+    shots = [[read(model, turn(part(seed), angle)) for angle in angles] for seed in seeds]
+    model.fit(shots, angles, [stained_shot(model)])
     return model
+
+
+def stained_shot(model: Clip3dAdPlusModel) -> FlawedShot:
+    """The first shot with a stain."""
+    cut = part(0)
+    cut.image[:, :, 20:28, 20:28] = 0.0
+    mask = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
+    mask[:, 16:32, 16:32] = True
+    return FlawedShot(0, 0, read(model, cut), shares(mask, (6, 6)))
 
 
 def evidence_of(model: Clip3dAdPlusModel, cut: Cut, kind: str) -> Tensor:
@@ -103,7 +114,7 @@ def test_both_banks_hold_the_patches_of_the_part_alone(model: Clip3dAdPlusModel)
     cut.foreground[:, :, :16] = False
     cut.xyz[:, :, :, :16] = 0.0
     reads = [read(model, cut), read(model, turn(cut, 90.0))]
-    model.fit([reads], [0.0, 90.0])
+    model.fit([reads], [0.0, 90.0], [stained_shot(model)])
     upright, turned = (int((each.part > 0).sum()) for each in reads)
     assert 0 < upright < 36
     assert model.geometry.bank.shape == (upright, 33)
