@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the small CLIP on procedural image-text pairs, behind the frozen ImageNet stem.
+"""Train the small CLIP on procedural image-text pairs, on top of the frozen ImageNet stem.
 
-Needs the installed package and the neighbours of this file. The same command goes on where the last slice stopped, bit
-by bit, on the same machine with as many threads: all random numbers of a step come from the seed and its number.
+Needs the installed package and the folder of this file. The same command resumes where the last slice stopped, bit for
+bit on the same machine with the same number of threads: all random numbers of a step depend on the seed and the step.
 
 python tools/train_small_clip.py --minutes 60
 python tools/train_small_clip.py --start WEIGHTS.safetensors --seed 1 --pairs 500000
@@ -39,13 +39,13 @@ from tqdm import tqdm
 import anomalib_clip3dad.clip  # its architectures  # noqa: F401
 
 PACKAGE = Path(__file__).resolve().parent.parent / "anomalib_clip3dad" / "clip"
-HELD_OUT = (1 << 32) - 1  # the last seed: its pairs are never trained on
-SAVE_EVERY = 500  # steps: what a machine that is taken away costs at most
-AVERAGE = 0.995  # of the weights that are released: their mean over some 200 steps
+HELD_OUT = (1 << 32) - 1  # the last seed: its pairs are never used for training
+SAVE_EVERY = 500  # steps: the most that are lost if the machine is taken away
+AVERAGE = 0.995  # decay of the released weights, an average over about 200 steps
 
 
 def build(model: str, seed: int, device: torch.device) -> tuple[Any, Captions]:
-    """The model, drawn from a seed, and the writer of its captions."""
+    """Make the model, initialised from a seed, and its caption writer."""
     torch.manual_seed(seed)
     clip: Any = open_clip.create_model(model)
     order_positions(clip.visual.trunk)
@@ -65,11 +65,11 @@ def build(model: str, seed: int, device: torch.device) -> tuple[Any, Captions]:
 
 
 def check_options(options: argparse.Namespace, whole: int) -> None:
-    """Refuse what would train on something else than asked."""
+    """Reject options with which the run would not train as asked."""
     if options.crop % 16 or not 16 <= options.crop <= whole:
         msg = f"--crop {options.crop}: a multiple of 16 up to {whole} is needed"
     elif options.batch < 4 or options.batch % 2:
-        msg = f"--batch {options.batch}: an even number from 4 on is needed, for twins of both looks"
+        msg = f"--batch {options.batch}: an even number of at least 4 is needed, for both views and photographs"
     elif not 0 <= options.seed < 128:
         msg = f"--seed {options.seed}: a number from 0 to 127 is needed"
     else:
@@ -78,21 +78,21 @@ def check_options(options: argparse.Namespace, whole: int) -> None:
 
 
 def be_deterministic() -> None:
-    """Make a GPU repeat itself bit by bit, as a CPU does."""
+    """Make a GPU deterministic, as a CPU is."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
 def half_precision(device: torch.device) -> bool:
-    """Whether bfloat16 is quicker here: CPUs without instructions for it compute it ten times slower."""
+    """Whether bfloat16 is faster here: it is ten times slower on CPUs without instructions for it."""
     return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
 class Training:
-    """A run that can stop and go on.
+    """A run that can be stopped and resumed.
 
     Args:
-        options: the command line's.
+        options: Options of the command line.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -124,15 +124,15 @@ class Training:
             features = self.twins.read(self.twins.draw(HELD_OUT - 2, 128, crop=True).images)
             standardise(self.clip.visual.trunk, features.flatten(0, 1))
             self.average.module.load_state_dict(self.clip.state_dict())
-        if self.seen_before:  # also in later slices, whether they are told of the start again or not
+        if self.seen_before:  # also in later slices, with or without --start
             self.twins.plan = plan._replace(ease=0.5)
 
     def _start(self, file: Path) -> None:
-        """Go on from the weights of a finished run with pairs that it never saw."""
+        """Start from the weights of a finished run, with new pairs."""
         with safe_open(file, "pt") as weights:
             metadata = weights.metadata() or {}
         if not {"pairs_seen", "seeds"} <= metadata.keys():
-            msg = f"{file} does not say how it was trained: give one that --release wrote"
+            msg = f"{file} does not say how it was trained: give a file that --release wrote"
             raise SystemExit(msg)
         before = [int(seed) for seed in metadata["seeds"].split()]
         if self.options.seed in before:
@@ -148,7 +148,7 @@ class Training:
         fixed = self._fixed_options()
         if state["options"] != fixed:
             differing = ", ".join(k for k in fixed if state["options"].get(k) != fixed[k])
-            msg = f"{self.file} was begun with other options ({differing}); give the same or choose another --out"
+            msg = f"{self.file} was started with other options ({differing}); use the same options or another --out"
             raise SystemExit(msg)
         self.clip.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -158,7 +158,7 @@ class Training:
 
     @property
     def seen(self) -> int:
-        """Pairs until now, with those of the run that was started from."""
+        """Number of pairs so far, including those of the run it started from."""
         return self.seen_before + self.step * self.options.batch
 
     def _fixed_options(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Training:
         return {name: getattr(self.options, name) for name in names}
 
     def save(self) -> None:
-        """Write everything that the next slice needs, complete or not at all."""
+        """Write everything that the next slice needs, atomically."""
         state = {
             "options": self._fixed_options(),
             "model": self.clip.state_dict(),
@@ -187,7 +187,7 @@ class Training:
             writer.writerows(self.curve)
 
     def rate(self) -> float:
-        """Learning rate of this step: a short rise, then half a cosine down to a hundredth."""
+        """Learning rate of this step: a short linear warm-up, then cosine decay to a hundredth."""
         rise = max(self.steps // 30, 1)
         if self.step < rise:
             return self.options.rate * (self.step + 1) / rise
@@ -195,7 +195,7 @@ class Training:
         return self.options.rate * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * done)))
 
     def advance(self, seen: Seen) -> Losses:
-        """One step."""
+        """Do one step."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
@@ -213,7 +213,7 @@ class Training:
 
     @torch.no_grad()
     def check(self, found: Losses) -> None:
-        """Add a point to the curve: AUROCs of the averaged weights on whole images that are never trained on."""
+        """Add a point to the curve: AUROCs of the averaged weights on held-out pairs of full images."""
         pairs = self.twins.draw(HELD_OUT, 128, crop=False)
         images, captions = pairs.images.split(32, dim=1), pairs.captions.split(32, dim=1)
         parts = [embed(self.average.module, self.twins.read(i), c) for i, c in zip(images, captions, strict=True)]
@@ -235,11 +235,11 @@ class Training:
         tqdm.write("  ".join(f"{name} {value:.4g}" for name, value in point.items()))
 
     def snapshot(self) -> None:
-        """Keep the averaged weights, for figures over the number of pairs."""
+        """Save the averaged weights, for figures over the number of pairs."""
         torch.save(half_weights(self.average.module), self.options.out / f"pairs_{self.seen:08d}.pt")
 
     def run(self) -> None:
-        """Train until the slice's minutes or all pairs are over."""
+        """Train until the time of this slice or all pairs are used up."""
         until = time.monotonic() + 60 * self.options.minutes
         marks = {round(self.steps * k / self.options.points) for k in range(1, self.options.points + 1)}
         self.options.out.mkdir(parents=True, exist_ok=True)
@@ -262,7 +262,7 @@ class Training:
 
 
 def auroc(negative: Tensor, positive: Tensor) -> float:
-    """Share of (negative, positive) couples in the right order; ties count half.
+    """Share of (negative, positive) pairs in the right order; ties count half.
 
     Example:
         >>> auroc(torch.tensor([0.1, 0.4]), torch.tensor([0.4, 0.9]))
@@ -275,19 +275,19 @@ def auroc(negative: Tensor, positive: Tensor) -> float:
 
 
 def half_weights(clip: nn.Module) -> dict[str, Tensor]:
-    """A plain open_clip state dict in half precision, on the CPU."""
+    """State dict of the open_clip model in half precision, on the CPU."""
     return {name: value.detach().half().cpu().contiguous() for name, value in clip.state_dict().items()}
 
 
 def release(out: Path, folder: Path = PACKAGE / "small") -> Path:
-    """Put the weights of a run where `pretrained="small"` finds them, in half precision, with their SHA-256.
+    """Write the weights of a run to where `pretrained="small"` finds them, in half precision, with their SHA-256.
 
     Args:
-        out: folder of the run.
-        folder: of the released weights.
+        out: Folder of the run.
+        folder: Folder of the released weights.
 
     Returns:
-        The weights file; its metadata say how it was trained.
+        The weights file; its metadata record how it was trained.
     """
     state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
     average = {name.removeprefix("module."): value for name, value in state["average"].items() if name != "n_averaged"}
@@ -295,7 +295,7 @@ def release(out: Path, folder: Path = PACKAGE / "small") -> Path:
     options = state["options"]
     trained = state["step"] * options["batch"]
     if trained < options["pairs"]:
-        print(f"This run is not over: {trained} of {options['pairs']} pairs; its learning rate has not come down yet.")
+        print(f"This run is not finished: {trained} of {options['pairs']} pairs; the learning rate has not fully decayed.")
     seeds = " ".join(map(str, state["seeds"]))
     metadata = {**options, "pairs_seen": state["seen_before"] + trained, "seeds": seeds}
     folder.mkdir(parents=True, exist_ok=True)
@@ -308,7 +308,7 @@ def release(out: Path, folder: Path = PACKAGE / "small") -> Path:
 
 
 def show(model: str, seed: int, file: Path) -> None:
-    """Draw pairs like those that are learned from: flawless, faulty, mask; photographs below the turned views."""
+    """Draw training pairs: normal, anomalous, mask; rotated views above, photographs below."""
     device = torch.device("cpu")
     pairs = make_pairs(Dice(seed), build(model, seed, device)[1], 36, 120, (0.3 * 120, 0.46 * 120))
     masks = pairs.masks[:, None].float().expand(-1, 3, -1, -1)
@@ -317,31 +317,31 @@ def show(model: str, seed: int, file: Path) -> None:
 
 
 def main() -> None:
-    """Train a slice, release, or show."""
+    """Train a slice, release weights, or show pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--out", type=Path, default=Path("results/small_clip"), help="folder of this run; an unfinished one goes on"
+        "--out", type=Path, default=Path("results/small_clip"), help="folder of this run; an unfinished one is resumed"
     )
     parser.add_argument(
-        "--start", type=Path, metavar="SAFETENSORS", help="released weights of an earlier run to go on from"
+        "--start", type=Path, metavar="SAFETENSORS", help="released weights of an earlier run to start from"
     )
     parser.add_argument("--model", default="ViT-Ti-Lite0-16-240", help="open_clip architecture")
     parser.add_argument(
         "--pairs",
         type=int,
         default=190_000,
-        help="pairs seen in all; those used again count again",
+        help="number of pairs in total; repeated pairs count again",
     )
-    parser.add_argument("--batch", type=int, default=64, help="pairs in a step, half of them flawless")
-    parser.add_argument("--repeats", type=int, default=3, help="steps on the same twins, flipped and turned")
+    parser.add_argument("--batch", type=int, default=64, help="pairs in a step, half of them normal")
+    parser.add_argument("--repeats", type=int, default=3, help="steps on the same pairs, flipped and rotated")
     parser.add_argument("--rate", type=float, default=1e-3, help="largest learning rate")
-    parser.add_argument("--crop", type=int, default=112, help="side of the images at first, in pixels")
-    parser.add_argument("--crop_share", type=float, default=0.95, help="share of the steps on them")
-    parser.add_argument("--points", type=int, default=8, help="points of the curve, each with its weights")
+    parser.add_argument("--crop", type=int, default=112, help="side of the crops of the first steps, in pixels")
+    parser.add_argument("--crop_share", type=float, default=0.95, help="share of the steps that train on crops")
+    parser.add_argument("--points", type=int, default=8, help="number of points of the curve, each with its weights")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that make the pairs beside the training")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="length of this slice")
-    parser.add_argument("--release", action="store_true", help="do not train; put the weights into the package")
+    parser.add_argument("--workers", type=int, default=1, help="processes that generate pairs during training")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="time limit of this slice")
+    parser.add_argument("--release", action="store_true", help="do not train; write the weights into the package")
     parser.add_argument("--show", type=Path, metavar="PNG", help="do not train; draw some pairs")
     options = parser.parse_args()
     if options.show:
@@ -351,7 +351,7 @@ def main() -> None:
         print(release(options.out))
         return
     be_deterministic()
-    torch.set_num_threads(max(len(os.sched_getaffinity(0)) - options.workers, 1))  # more would only wait for each other
+    torch.set_num_threads(max(len(os.sched_getaffinity(0)) - options.workers, 1))  # more would only wait
     Training(options).run()
 
 

@@ -98,7 +98,7 @@ def test_wrong_options(run: argparse.Namespace) -> None:
 def test_other_options_are_another_run(fresh: Training, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh.save()
     monkeypatch.setattr(fresh.options, "rate", 2e-3)
-    with pytest.raises(SystemExit, match=r"begun with other options \(rate\)"):
+    with pytest.raises(SystemExit, match=r"started with other options \(rate\)"):
         fresh._resume()
 
 
