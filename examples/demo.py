@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job without any download: make parts, learn from a few normal ones, find the anomalous ones, draw.
+"""The whole workflow without downloads: make toy parts, train on a few normal ones, test, draw.
 
 python examples/demo.py [--category gear] [--k_shot 4] [--max_steps 40] [--seed 0]
 """
@@ -22,8 +22,8 @@ from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.models import Clip3dAd
 
 RESULTS = Path("results/demo")
-KINDS = {  # folder of the test parts -> what is wrong with them
-    "good": "nothing",
+KINDS = {  # folder of the test parts -> their defect
+    "good": "none",
     "colour": "colour: stain, scratch or wrong colour",
     "combined": "colour and geometry: crack, lump or chip",
     "geometry": "geometry alone: dent, bump, gouge, cut or bend",
@@ -32,26 +32,26 @@ KINDS = {  # folder of the test parts -> what is wrong with them
 
 
 class Answers(Callback):
-    """Keeps the raw score and the kind of every test part, in front of the post-processor."""
+    """Keeps the raw score and the kind of every test part, before the post-processor."""
 
     def __init__(self) -> None:
         self.scores: list[torch.Tensor] = []
         self.kinds: list[str] = []
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
-        """Keep those of a batch; the files are KIND/rgb/NNN.png."""
+        """Keep scores and kinds of a batch; the files are KIND/rgb/NNN.png."""
         self.scores += list(outputs.pred_score.cpu())
         self.kinds += [Path(path).parent.parent.name for path in outputs.image_path]
 
     def auroc(self, *kinds: str) -> float:
-        """How well anomalous parts of these kinds are told from the normal ones: 0.5 by chance, 1 at best."""
+        """AUROC of the anomalous parts of these kinds against the normal ones."""
         rows = [row for row, kind in enumerate(self.kinds) if kind in {"good", *kinds}]
         anomalous = torch.tensor([self.kinds[row] != "good" for row in rows], dtype=torch.long)
         return binary_auroc(torch.stack([self.scores[row] for row in rows]), anomalous).item()
 
 
 def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]:
-    """Train and test once; the metrics, what each part was given, and the folder of the pictures."""
+    """Train and test once; return the metrics, the raw scores, and the folder of the images."""
     seed_everything(arguments.seed, verbose=False)
     data = Toy3D(
         root=arguments.root,
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]
         shot_seed=arguments.seed,
         train_batch_size=2,
     )
-    # what configs/offline.yaml says
+    # as in configs/offline.yaml
     model = Clip3dAd(
         "ViT-Ti-Lite0-16-240",
         "small",
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]
 
 
 def overview(pictures: Path) -> Path:
-    """The first part of each kind below each other, found or missed as they are."""
+    """Save the first part of each kind in one image, detected or missed."""
     rows = [Image.open(next(iter(sorted(kind.glob("*.png"))))) for kind in sorted((pictures / "test").iterdir())]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)))
     for i, row in enumerate(rows):
@@ -93,8 +93,8 @@ def overview(pictures: Path) -> Path:
 
 
 def tables(metrics: dict[str, float], answers: Answers, title: str) -> list[Table]:
-    """What is wrong with the parts and how well they are told from the normal ones; the metrics over all."""
-    by_kind = Table("what is wrong", "parts", "image AUROC", title=title)
+    """Tables of the image AUROC of each kind of defect and of the metrics over all parts."""
+    by_kind = Table("defect", "parts", "image AUROC", title=title)
     for kind, wrong in KINDS.items():
         found = "" if kind == "good" else f"{answers.auroc(kind):.3f}"
         by_kind.add_row(wrong, str(answers.kinds.count(kind)), found)
@@ -121,13 +121,13 @@ def main() -> None:
     for table in tables(metrics, answers, f"CLIP3D-AD, {arguments.k_shot}-shot, {arguments.category}"):
         console.print(table)
     console.print(
-        "The CLIP of this demo is the small one of this package (docs/small_clip.md says what it finds and what not); "
-        "with the paper's CLIP: README, 'Real weights'.",
+        "This demo uses the small CLIP of this package (docs/small_clip.md lists what it can and cannot detect); "
+        "for the paper's CLIP see the README, 'Real weights'.",
         style="bold yellow",
     )
-    # not through the console, which would break long paths into lines
-    print(f"One of each kind (image, depth, mask, heat map, prediction): {overview(pictures).absolute()}")
-    print(f"All pictures: {pictures.absolute()}")
+    # not through the console, which would wrap long paths
+    print(f"One of each kind (image, depth, mask, anomaly map, prediction): {overview(pictures).absolute()}")
+    print(f"All images: {pictures.absolute()}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From two files and a checkpoint to a score and a heat map, without Engine or command line.
+"""From two files and a checkpoint to a score and an anomaly map, without Engine or command line.
 
 python examples/minimal.py CHECKPOINT IMAGE.png XYZ.tiff HEAT_MAP.png
 """
@@ -12,12 +12,12 @@ from anomalib_clip3dad.models import Clip3dAd
 
 
 def main(checkpoint: str, image: str, xyz: str, heat_map: str) -> None:
-    """Score one part and draw where it looks faulty."""
+    """Score one part and draw its anomaly map over the image."""
     model = Clip3dAd.load_from_checkpoint(checkpoint, map_location="cpu")
     result = model.predict(image, xyz)  # files, arrays or tensors
 
-    # normalised by the threshold that training set: 0.5 is the threshold
-    verdict = "no verdict: training had no validation parts to set a threshold"
+    # scores are normalised so that 0.5 is the threshold
+    verdict = "no label: training had no validation parts to set a threshold"
     if result.pred_label is not None:
         verdict = "faulty" if result.pred_label.item() else "good"
     print(f"{image}: score {result.pred_score.item():.3f}, {verdict}")

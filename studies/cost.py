@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the parts of the method cost against the tower that they stand around: ratios of medians of one run.
+"""Cost of the method's steps relative to the bare vision tower: ratios of medians of one run.
 
-Measured in turns, so that what else the machine does meets all alike; says something on an idle machine only.
+The measurements are interleaved, so that other load on the machine affects all of them alike. Run on an idle machine.
 
 python studies/cost.py
 """
@@ -32,7 +32,7 @@ _WARM_UP = 2
 
 
 def plate(size: int) -> Any:
-    """Parts with a bump each, as a loader gives them: SIDE x SIDE pixels, two thirds of them part."""
+    """A batch of parts with a bump each, as a data loader gives it: SIDE x SIDE pixels, two thirds of them part."""
     line = torch.linspace(-0.5, 0.5, SIDE)
     x, y = line.expand(SIDE, SIDE), line[:, None].expand(SIDE, SIDE)
     depth = 0.5 - 0.05 * (1 - (x**2 + y**2) / 0.2).clamp(min=0).sqrt()
@@ -47,7 +47,7 @@ def plate(size: int) -> Any:
 
 
 def in_turns(tasks: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each task; every round does all of them."""
+    """Median seconds of each task; every round runs all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(_WARM_UP + repeats):
         for name, task in tasks.items():
@@ -59,14 +59,14 @@ def in_turns(tasks: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, 
 
 
 def make(arguments: argparse.Namespace, views: tuple[int, ...] = (5, 9, 14, 19, 27)) -> Clip3dAd:
-    """The model, without what draws and normalises."""
+    """Make the model without visualizer and post-processor."""
     return Clip3dAd(
         arguments.clip_model, arguments.pretrained, "part", views=views, post_processor=False, visualizer=False
     ).eval()
 
 
 class Method:
-    """The method's parts around one model, ready to be timed on one sample or one pair."""
+    """The steps of the method with one model, ready to be timed on one sample or one pair."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -75,7 +75,7 @@ class Method:
             current_epoch=0,
             global_rank=0,
             world_size=1,
-            datamodule=Toy3D(),  # one whose shots never change
+            datamodule=Toy3D(),  # its shots never change
         )
         self.optimiser: Any = model.configure_optimizers()
         self.synthesis = AnomalySynthesis(seed=0)
@@ -87,7 +87,7 @@ class Method:
         self.mask, self.features = pair.gt_mask, model.read(cut)
 
     def tasks(self) -> dict[str, Callable[[], Any]]:
-        """What is timed, by name."""
+        """Return what is timed, by name."""
         return {
             "tower over 6 images": lambda: self.model.model.tower(self.pictures),
             "5 views rendered": self.render((5, 9, 14, 19, 27)),
@@ -99,43 +99,43 @@ class Method:
         }
 
     def render(self, views: tuple[int, ...]) -> Callable[[], Any]:
-        """Of one sample."""
+        """Render the views of one sample."""
         renderer = MultiViewRenderer(views, SIDE)
         return lambda: renderer(self.sample.image, self.sample.depth_map, self.foreground)
 
     def pair(self, step: int) -> Any:
-        """A batch as the callback leaves it."""
+        """A normal and an anomalous part, as the callback leaves the batch."""
         pair = plate(1)
         self.synthesis.on_train_batch_start(self.trainer, self.model, pair, step)  # type: ignore[arg-type]
         return pair
 
     def descend(self, loss: torch.Tensor) -> None:
-        """One step of the optimiser."""
+        """Do one step of the optimiser."""
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
 
     def train_heads(self) -> None:
-        """The trained part alone, on ready features."""
+        """Train the heads alone, on cached features."""
         self.descend(self.model.train().losses(self.features, self.mask)["train_loss"])
 
     def train(self) -> None:
-        """All that a step does once the shots are known: synthesis, rendering, tower, trained part."""
+        """Do a full training step with cached shots: synthesis, rendering, tower, heads."""
         self.descend(self.model.train().training_step(self.pair(1), 0))
 
     @torch.inference_mode()
     def test_heads(self) -> None:
-        """The trained part alone."""
+        """Run the heads alone."""
         self.model.eval().model.compare(rows_of(self.features, [0]))
 
     @torch.inference_mode()
     def test(self) -> None:
-        """From image and cloud to score and map."""
+        """Run the model from image and cloud to score and map."""
         self.model.eval()(self.sample.image, self.sample.depth_map)
 
 
 def parts(arguments: argparse.Namespace) -> Table:
-    """Rendering, a training step and a test sample against the bare tower over 6 images."""
+    """Time rendering, a training step and a test sample against the bare tower over 6 images."""
     times = in_turns(Method(make(arguments)).tasks(), arguments.repeats)
     tower, five, all_views, train_heads, train, test_heads, test = times.values()
     ratios = {
@@ -145,7 +145,7 @@ def parts(arguments: argparse.Namespace) -> Table:
         "test sample / (tower + heads)": (test / (tower + test_heads), 1.10),
         "test sample / tower": (test / tower, 1.25),
     }
-    table = Table("what", "median s or ratio", "at most", title=f"{arguments.clip_model}, {arguments.threads} threads")
+    table = Table("task", "median s or ratio", "at most", title=f"{arguments.clip_model}, {arguments.threads} threads")
     for name, seconds in times.items():
         table.add_row(name, f"{seconds:.4f}", "")
     for name, (ratio, most) in ratios.items():
@@ -154,7 +154,7 @@ def parts(arguments: argparse.Namespace) -> Table:
 
 
 def imports(arguments: argparse.Namespace) -> Table:
-    """What importing this package adds to importing anomalib."""
+    """Time what importing this package adds to importing anomalib."""
 
     def once(statement: str) -> Callable[[], Any]:
         return lambda: subprocess.run([sys.executable, "-W", "ignore", "-c", statement], check=True)  # noqa: S603
@@ -194,7 +194,7 @@ print(sorted(seconds[1:])[1], (peak - before) / 1024)
 
 
 def scaling(command: list[str]) -> Table:
-    """Seconds per sample and memory for more views and larger batches, each in an interpreter of its own."""
+    """Seconds per sample and memory for more views and larger batches, each in a new interpreter."""
     table = Table("views", "batch", "s per sample", "s per image", "MiB above the model", title="Scaling")
     for views in (0, 1, 5, 27):
         for batch in (1, 4, 16):
@@ -214,7 +214,7 @@ def parse(command: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--only", nargs="+", choices=("parts", "imports", "scaling"), default=["parts", "imports", "scaling"])
-    add("--clip_model", default="ViT-B-16-plus-240", help="times do not depend on what the weights are")
+    add("--clip_model", default="ViT-B-16-plus-240", help="times do not depend on the weights")
     add("--pretrained", help="default: random")
     add("--repeats", type=int, default=5)
     add("--threads", type=int, default=2)
@@ -222,7 +222,7 @@ def parse(command: list[str]) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the measurements of --only."""
     arguments = parse(sys.argv[1:])
     warnings.filterwarnings("ignore")
     torch.set_num_threads(arguments.threads)

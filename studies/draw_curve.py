@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How detection by prompts alone grows with the pairs that the small CLIP has seen.
+"""Detection by prompts alone against the number of pairs that the small CLIP was trained on.
 
 python studies/model_card.py --only zero_shot --pretrained results/small_clip/pairs_*.pt --out results/curve.json
 python studies/draw_curve.py results/curve.json docs/small_clip_curve.png
@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 
 
 def points(report: dict[str, Any]) -> dict[str, list[float]]:
-    """Columns over the weights files PAIRS.pt of a report, in the order of their pairs.
+    """Columns over the weights files pairs_N.pt of a report, sorted by the number of pairs.
 
     Example:
         >>> model = {"image_AUROC": 0.7, "pixel_AUROC": 0.9, "pixel_AUPRO": 0.5}
@@ -36,7 +36,7 @@ def points(report: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Draw."""
+    """Draw the curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)

@@ -295,7 +295,7 @@ def release(out: Path, folder: Path = PACKAGE / "small") -> Path:
     options = state["options"]
     trained = state["step"] * options["batch"]
     if trained < options["pairs"]:
-        print(f"This run is not finished: {trained} of {options['pairs']} pairs; the learning rate has not fully decayed.")
+        print(f"Unfinished run: {trained} of {options['pairs']} pairs; its learning rate has not decayed fully.")
     seeds = " ".join(map(str, state["seeds"]))
     metadata = {**options, "pairs_seen": state["seen_before"] + trained, "seeds": seeds}
     folder.mkdir(parents=True, exist_ok=True)

@@ -104,7 +104,7 @@ def test_demo(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert all(metric.replace("_", " ") in ended.stdout for metric in METRICS)
-    assert "the small one of this package" in ended.stdout
-    (pictures,) = re.findall(r"All pictures: (\S+)", ended.stdout)
+    assert "the small CLIP of this package" in ended.stdout
+    (pictures,) = re.findall(r"All images: (\S+)", ended.stdout)
     assert len(list(Path(pictures).glob("test/*/*.png"))) == 42
     assert (Path(pictures) / "overview.png").is_file()
