@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What export costs and saves: parity with the checkpoint, speed against the bare vision tower, sizes of the files.
+"""Exported files: parity with the checkpoint, compression, speed against the bare vision tower, and size.
 
-Works on a category in the layout of MVTec 3D-AD (Toy3D's will do) and a checkpoint trained on it.
+Needs a category in the layout of MVTec 3D-AD (Toy3D works as well) and a checkpoint trained on it.
 
 python studies/export.py CHECKPOINT CATEGORY_FOLDER
 """
@@ -32,11 +32,11 @@ from anomalib_clip3dad.data import MVTec3DXYZ, read_sample
 from anomalib_clip3dad.geometry import resize_organised
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime, Torch
 
-Sample = tuple[torch.Tensor, torch.Tensor, bool]  # picture (3, H, W), cloud (3, H, W), whether it is faulty
+Sample = tuple[torch.Tensor, torch.Tensor, bool]  # image (3, H, W), cloud (3, H, W), whether it is anomalous
 
 
 def read(folder: Path, at_most: int = sys.maxsize) -> list[Sample]:
-    """Test samples, evenly from all kinds."""
+    """Read test samples, evenly spread over all kinds."""
     files = sorted((folder / "test").glob("*/rgb/*.png"))
     files = [files[i] for i in np.linspace(0, len(files) - 1, min(at_most, len(files))).round().astype(int)]
     pairs = [(file, file.parent.parent / "xyz" / f"{file.stem}.tiff") for file in files]
@@ -44,7 +44,7 @@ def read(folder: Path, at_most: int = sys.maxsize) -> list[Sample]:
 
 
 def at_size(sample: Sample, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sample as a scanner of another resolution would give it."""
+    """Resize a sample, as if from a scanner of another resolution."""
     image = F.interpolate(sample[0][None], size, mode="bilinear", antialias=True)
     return image[0], resize_organised(sample[1][None], size)[0]
 
@@ -68,7 +68,7 @@ def parity(
 
 
 def differences(expected: list[dict[str, np.ndarray]], found: list[dict[str, np.ndarray]]) -> list[str]:
-    """Of scores and maps the largest difference, of labels and mask pixels how many differ."""
+    """Largest difference of scores and maps, and number of labels and mask pixels that differ."""
 
     def each(name: str) -> list[np.ndarray]:
         pairs = zip(expected, found, strict=True)
@@ -82,9 +82,9 @@ def differences(expected: list[dict[str, np.ndarray]], found: list[dict[str, np.
 
 
 def auroc(original: Torch, runtimes: dict[str, Runtime], samples: list[Sample]) -> Table:
-    """Image AUROC of raw scores, and how far compression moves them."""
+    """Image AUROC of raw scores, and how much compression changes them."""
     table = Table("file", "image AUROC", "raw score, mean difference", "largest", title="compression")
-    truth = torch.tensor([int(faulty) for *_, faulty in samples])
+    truth = torch.tensor([int(anomalous) for *_, anomalous in samples])
     scores = {}
     original.model.post_processor.enable_normalization = False
     for name, run in {"checkpoint": original, **runtimes}.items():
@@ -97,7 +97,7 @@ def auroc(original: Torch, runtimes: dict[str, Runtime], samples: list[Sample]) 
 
 
 class Tower(torch.nn.Module):
-    """The bare vision tower: what any CLIP method has to pay."""
+    """The bare vision tower: the cost of any CLIP method."""
 
     def __init__(self, tower: VisionTower) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def bare_tower(model: Any, folder: Path) -> Path:
 
 
 def speed(model: Any, folder: Path, sample: Sample, repeats: int) -> Table:
-    """Seconds per sample of the whole file and of the bare tower on as many images, in turns."""
+    """Seconds per sample of the whole model and of the bare tower on as many images, interleaved."""
     tower = bare_tower(model, folder)
     pictures = np.random.default_rng(0).random(
         (1 + len(model.views), 3, *[model.model.tower.image_size] * 2), np.float32
@@ -156,9 +156,9 @@ def speed(model: Any, folder: Path, sample: Sample, repeats: int) -> Table:
 
 
 def sizes(model: Any, files: dict[str, Path]) -> Table:
-    """Bytes of each file over those of the parameters in it."""
+    """Size of each file relative to its parameters."""
     needed = 4 * sum(parameter.numel() for parameter in model.model.parameters())
-    table = Table("file", "MB", "over the parameters", title=f"sizes; tower and heads have {needed / 1e6:.1f} MB")
+    table = Table("file", "MB", "over the parameters", title=f"sizes; parameters: {needed / 1e6:.1f} MB")
     for name, path in files.items():
         both = sum(part.stat().st_size for part in (path, path.with_suffix(".bin")) if part.is_file())
         table.add_row(name, f"{both / 1e6:.1f}", f"{both / needed:.3f}")
@@ -166,7 +166,7 @@ def sizes(model: Any, files: dict[str, Path]) -> Table:
 
 
 def compressed(model: Any, folder: Path, data: Any) -> dict[str, Path]:
-    """The compressed files, giving raw scores: normalised ones are cut off at 0 and 1, and so tied."""
+    """Export compressed files with raw scores, because normalised ones are clipped to 0 and 1, which makes ties."""
     model.post_processor.enable_normalization = False
     try:
         kinds = (CompressionType.FP16, CompressionType.INT8, CompressionType.INT8_PTQ)
@@ -176,14 +176,14 @@ def compressed(model: Any, folder: Path, data: Any) -> dict[str, Path]:
 
 
 def main() -> None:
-    """Measure all of it."""
+    """Run the measurements of --only, by default all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", type=Path)
     add("category", type=Path, help="folder of one category")
     add("--only", nargs="+", choices=("parity", "compression", "speed", "sizes"), default=None)
-    add("--sizes", nargs="+", type=int, default=[240, 240, 300, 400], help="heights and widths, in turns")
-    add("--samples", type=int, default=20, help="for parity; compression is judged on all")
+    add("--sizes", nargs="+", type=int, default=[240, 240, 300, 400], help="pairs of height and width")
+    add("--samples", type=int, default=20, help="number of samples for parity; compression uses all")
     add("--repeats", type=int, default=9)
     arguments = parser.parse_args(sys.argv[1:])
     warnings.filterwarnings("ignore")
@@ -206,7 +206,7 @@ def main() -> None:
             files |= small
         if "sizes" in wanted:
             console.print(sizes(original.model, files))
-    console.print(f"{time.perf_counter() - start:.0f} s in all")
+    console.print(f"{time.perf_counter() - start:.0f} s in total")
 
 
 if __name__ == "__main__":

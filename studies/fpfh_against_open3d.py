@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our FPFH beside Open3D's on clouds of made-up parts: whether they agree, and how long each takes on one thread.
+"""Our FPFH against Open3D's on point clouds of toy parts: agreement, and time on one thread.
 
-Open3D is no dependency of this package. For this comparison alone: `pip install open3d==0.19.0`.
+Open3D is not a dependency of this package. Install it for this comparison: `pip install open3d==0.19.0`.
 
 OMP_NUM_THREADS=1 python studies/fpfh_against_open3d.py
 """
@@ -23,7 +23,7 @@ from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.geometry.fpfh import Neighbours, estimate_normals, find_neighbours, fpfh
 from anomalib_clip3dad.toy import CATEGORIES, toy_sample
 
-# BTF's: metres and number, the point itself included
+# BTF's: radius in metres and largest number of neighbours, including the point itself
 NORMAL, FEATURE = (0.1, 30), (0.25, 100)
 
 
@@ -31,7 +31,7 @@ class Open3D:
     """Open3D's neighbours, normals and histograms of one cloud.
 
     Args:
-        points: `(N, 3)`, metres.
+        points: Points `(N, 3)` in metres.
     """
 
     def __init__(self, points: Tensor) -> None:
@@ -39,19 +39,19 @@ class Open3D:
         self.cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(self.points))
 
     def normals(self) -> Tensor:
-        """`(N, 3)`, their signs as Open3D leaves them."""
+        """Estimate normals `(N, 3)`, with the signs that Open3D gives them."""
         self.cloud.normals = open3d.utility.Vector3dVector()
         self.cloud.estimate_normals(open3d.geometry.KDTreeSearchParamHybrid(*NORMAL))
         return torch.from_numpy(np.array(self.cloud.normals))
 
     def fpfh(self) -> Tensor:
-        """`(N, 33)` with the normals estimated last."""
+        """Histograms `(N, 33)` with the last estimated normals."""
         search = open3d.geometry.KDTreeSearchParamHybrid(*FEATURE)
         feature = open3d.pipelines.registration.compute_fpfh_feature(self.cloud, search)
         return torch.from_numpy(feature.data.T.copy())
 
     def neighbours(self) -> Tensor:
-        """`(N, 100)`, sorted, as sets; N where there are no more."""
+        """Indices of neighbours `(N, 100)`, sorted by index; N where there are fewer."""
         tree = open3d.geometry.KDTreeFlann(self.cloud)
         found = torch.full((len(self.points), FEATURE[1]), len(self.points))
         for row, point in enumerate(self.points):
@@ -61,23 +61,23 @@ class Open3D:
 
 
 def toy_points(category: str, side: int) -> Tensor:
-    """Foreground of a made-up part, (N, 3) float64."""
+    """Foreground of a toy part, (N, 3) float64."""
     xyz = torch.from_numpy(toy_sample(category, "good", size=(side, side)).xyz).movedim(-1, 0)[None]
     return xyz[0, :, foreground_mask(xyz)[0]].T.double().contiguous()
 
 
 def agreeing(ours: Neighbours, theirs: Tensor) -> Tensor:
-    """Points `(N,)` whose own neighbourhood and those of all their neighbours are the same sets in both.
+    """Points `(N,)` whose own neighbourhood and those of all their neighbours are the same in both.
 
-    On a tie for the last place, the 100th nearest may be either of two points.
+    Neighbourhoods can differ if two points tie for the 100th nearest.
     """
     same = (ours.indices.sort(dim=1).values == theirs).all(dim=1)
-    padded = torch.cat((same, torch.ones(1, dtype=torch.bool)))  # the last for neighbours that are none
+    padded = torch.cat((same, torch.ones(1, dtype=torch.bool)))  # the last entry is for missing neighbours
     return same & padded[ours.indices].all(dim=1)
 
 
 def compare(category: str, arguments: argparse.Namespace) -> list[str]:
-    """One row of the table."""
+    """Compare both on one category; return a row of the table."""
     points = toy_points(category, arguments.side)
     theirs = Open3D(points)
     normals, features = theirs.normals(), theirs.fpfh()
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--categories", nargs="+", choices=CATEGORIES, default=list(CATEGORIES)[:3], metavar="CATEGORY")
-    add("--side", type=int, default=224, help="pixels of the clouds")
+    add("--side", type=int, default=224, help="height and width of the clouds in pixels")
     add("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -130,7 +130,7 @@ def main() -> None:
         "ratio",
         "ratio with normals",
     ]
-    table = Table(*columns, title="FPFH, medians of one run in turns")
+    table = Table(*columns, title="FPFH, medians of one run, interleaved")
     for category in arguments.categories:
         table.add_row(*compare(category, arguments))
     Console(width=160).print(table)

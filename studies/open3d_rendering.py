@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our renderer beside Open3D's off-screen one: the same cloud, views and camera; time, and whether they agree.
+"""Our renderer against Open3D's off-screen renderer on the same cloud, views and camera: time and agreement.
 
-Open3D is no dependency of this package. For this comparison alone: `pip install open3d==0.19.0` and, on a machine
-without a GPU, Mesa (`apt install libegl-mesa0 libgl1-mesa-dri libusb-1.0-0`).
+Open3D is not a dependency of this package. For this comparison, run `pip install open3d==0.19.0` and, on a machine
+without a GPU, install Mesa (`apt install libegl-mesa0 libgl1-mesa-dri libusb-1.0-0`).
 
 EGL_PLATFORM=surfaceless python studies/open3d_rendering.py
 """
@@ -37,11 +37,11 @@ from anomalib_clip3dad.geometry import (
 from anomalib_clip3dad.toy import CATEGORIES
 
 SIDE = 240
-WHITE = 0.995  # darkest channel of what counts as background
+WHITE = 0.995  # pixels whose darkest channel is above this are background
 
 
 class Sample:
-    """An image (1, 3, SIDE, SIDE), its cloud, its foreground and the camera of our renderer."""
+    """An image (1, 3, SIDE, SIDE), its cloud and foreground, and the camera of our renderer."""
 
     def __init__(self, category: str, root: str) -> None:
         data = Toy3D(root=root, category=category)
@@ -49,7 +49,7 @@ class Sample:
         data.setup()
         item: Any = data.test_data[0]
         image = resize(torch.as_tensor(item.image), [SIDE, SIDE], antialias=True)
-        # pure white parts would be taken for background
+        # otherwise pure white parts would count as background
         self.image = image.clamp(0, 0.95)[None]
         self.xyz = resize_organised(item.depth_map[None], (SIDE, SIDE))
         self.foreground = foreground_mask(self.xyz)
@@ -62,12 +62,12 @@ class Open3D:
     def __init__(self) -> None:
         self.renderer = rendering.OffscreenRenderer(SIDE, SIDE)
         self.renderer.scene.set_background([1.0, 1.0, 1.0, 1.0])
-        self.renderer.scene.view.set_post_processing(False)  # no tone mapping: colours as they are
+        self.renderer.scene.view.set_post_processing(False)  # no tone mapping, to keep the colours
         self.material = rendering.MaterialRecord()
         self.material.shader = "defaultUnlit"
 
     def render(self, sample: Sample, rotations: Tensor, point_size: float) -> Tensor:
-        """All views of a sample, (v, 3, SIDE, SIDE) in [0, 1]; the cloud is handed over once and turned there."""
+        """Render all views of a sample, (v, 3, SIDE, SIDE) in [0, 1]; Open3D gets the cloud once and rotates it."""
         self.material.point_size = point_size
         scene, camera = self.renderer.scene, sample.camera
         chosen = sample.foreground[0].flatten()
@@ -78,7 +78,7 @@ class Open3D:
         scene.clear_geometry()
         scene.add_geometry("part", cloud, self.material)
         self.renderer.setup_camera(intrinsics(camera), extrinsics(camera), SIDE, SIDE)
-        # Open3D bounds what it draws by where the part was before it was turned
+        # Open3D would set the clipping planes by the part before its rotation
         distance = camera.distance[0].item()
         scene.camera.set_projection(intrinsics(camera), 0.1 * distance, 3 * distance, SIDE, SIDE)
         pictures = []
@@ -89,7 +89,7 @@ class Open3D:
 
 
 def intrinsics(camera: Camera) -> Any:
-    """K of Eq. 4, whose pixel centres are at integers; those of its rasteriser are at halves."""
+    """K of Eq. 4, whose pixel centres are at integers; those of Open3D's rasteriser are at halves."""
     f, c = camera.focal, camera.principal + 0.5
     return np.array([[f, 0, c], [0, f, c], [0, 0, 1]])
 
@@ -112,8 +112,8 @@ def about(rotation: Tensor, centre: Tensor) -> Any:
 def compare(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     """Intersection over union of the silhouettes, and mean colour error where both show the part.
 
-    Open3D's squares face the camera, and a near one covers its neighbours to its full width; ours fall away towards
-    their rims, so that each point keeps its own pixel. So colours are compared with Open3D's single points, too.
+    Open3D draws squares that face the camera, and a near one covers its neighbours over its full width; ours recede
+    towards their rims, so that each point keeps its own pixel. Colours are compared with Open3D's single points, too.
     """
     one, other = (picture.amin(dim=1) < WHITE for picture in (ours, theirs))
     both = one & other
@@ -122,7 +122,7 @@ def compare(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
 
 
 def first_views(renderer: MultiViewRenderer, sample: Sample) -> Tensor:
-    """All views of a sample by our renderer, (v, 3, SIDE, SIDE)."""
+    """Render all views of a sample with our renderer, (v, 3, SIDE, SIDE)."""
     return renderer(sample.image, sample.xyz, sample.foreground).images[0]
 
 
@@ -130,11 +130,11 @@ def main() -> None:
     """Compare every category."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--categories", nargs="+", choices=CATEGORIES, default=list(CATEGORIES), metavar="CATEGORY")
-    parser.add_argument("--root", default="datasets/Toy3D", help="made if it is not there")
+    parser.add_argument("--root", default="datasets/Toy3D", help="created if missing")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2, help="of ours; Open3D takes what it wants")
-    parser.add_argument("--point_size", type=float, default=3.0, help="of Open3D's points, in pixels")
-    parser.add_argument("--picture", help="draw both, one below the other")
+    parser.add_argument("--threads", type=int, default=2, help="threads of our renderer; Open3D chooses its own")
+    parser.add_argument("--point_size", type=float, default=3.0, help="size of Open3D's points in pixels")
+    parser.add_argument("--picture", help="file for the views of both, one below the other")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(arguments.threads)

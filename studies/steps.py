@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many steps, how large a batch, which learning rates: the curves behind the defaults.
+"""Number of steps, batch size and learning rates: the curves behind the defaults.
 
-The frozen features of the test samples are computed once per run, so that a point of a curve costs the trained part
-alone.
+The frozen features of the test samples are computed once per run, so that a point of a curve costs only the trained
+modules.
 
 python studies/steps.py --out results/steps.json --picture docs/steps.png
 """
@@ -41,12 +41,12 @@ SETTING = ("batch_size", "factor", "schedule")
 
 
 class Curve(Callback):
-    """Measures the model on the way, and moves its learning rates along the schedule.
+    """Evaluates the model during training, and sets its learning rates by the schedule.
 
     Args:
-        marks: numbers of steps after which it is measured.
-        factor: of all learning rates.
-        schedule: "constant" or "cosine", down to zero at the last mark.
+        marks: Numbers of steps after which to evaluate.
+        factor: Factor of all learning rates.
+        schedule: "constant", or "cosine" with decay to zero at the last mark.
     """
 
     def __init__(self, marks: list[int], factor: float, schedule: str) -> None:
@@ -55,7 +55,7 @@ class Curve(Callback):
         self.rates: list[float] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Read the test samples, and measure the untrained model."""
+        """Compute the features of the test samples, and evaluate the untrained model."""
         self.labels, self.masks, self.shown, self.foregrounds, parts = [], [], [], [], []
         for loaded in trainer.datamodule.test_dataloader():
             batch = pl_module.transfer_batch_to_device(loaded, pl_module.device, 0)
@@ -80,29 +80,29 @@ class Curve(Callback):
             group["lr"] = rate * self.factor * share
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        """Measure at a mark."""
+        """Evaluate at a mark."""
         if trainer.global_step in self.marks:
             self.measure(pl_module, trainer.global_step)
 
     @torch.no_grad()
     def measure(self, model: Any, step: int) -> None:
-        """Add a point."""
+        """Add a point to the curve."""
         model.eval()
         found: Any = model.model.compare(self.features, torch.cat(self.shown))
         model.train()
-        faulty, masks = torch.cat(self.labels).bool(), torch.cat(self.masks)
+        anomalous, masks = torch.cat(self.labels).bool(), torch.cat(self.masks)
         anomaly_map = found.anomaly_map
         if model.crop_to_part:
             size = (masks.shape[-2], masks.shape[-1])
             anomaly_map = paste_map(anomaly_map, find_part(torch.cat(self.foregrounds)), size)
         batch = ImageBatch(image=torch.zeros(len(masks), 3, 1, 1), anomaly_map=anomaly_map.cpu(), gt_mask=masks)
         scores = found.pred_score.cpu()
-        image = auroc(scores[~faulty], scores[faulty])
+        image = auroc(scores[~anomalous], scores[anomalous])
         self.points.append({"step": step, "image_AUROC": image} | pixel_metrics(batch))
 
 
 def run(names: tuple[Any, ...], arguments: argparse.Namespace, **toy: Any) -> Iterator[Result]:
-    """Train once and yield the points of its curve; `toy` are further arguments of `Toy3D`."""
+    """Train once and yield the points of the curve; `toy` holds further arguments of `Toy3D`."""
     batch_size, factor, schedule, category, seed = names
     seed_everything(seed, verbose=False)
     data = Toy3D(
@@ -132,7 +132,7 @@ def run(names: tuple[Any, ...], arguments: argparse.Namespace, **toy: Any) -> It
 
 
 def settings(arguments: argparse.Namespace) -> list[tuple[int, float, str]]:
-    """The base setting, and each that differs from it in one thing."""
+    """The base setting, and those that differ from it in one value."""
     base = (arguments.batch_sizes[0], arguments.factors[0], arguments.schedules[0])
     others = [
         *((batch, *base[1:]) for batch in arguments.batch_sizes[1:]),
@@ -143,7 +143,7 @@ def settings(arguments: argparse.Namespace) -> list[tuple[int, float, str]]:
 
 
 def averages(points: list[Result], metric: str) -> tuple[list[int], list[float], list[float]]:
-    """Steps, and mean and deviation over the seeds of the mean over the categories."""
+    """Steps, and mean and standard deviation over the seeds, each a mean over the categories."""
     steps = sorted({point["step"] for point in points})
     seeds = sorted({point["seed"] for point in points})
     by_seed = [
@@ -158,7 +158,7 @@ def averages(points: list[Result], metric: str) -> tuple[list[int], list[float],
 
 
 def draw(points: list[Result], file: Path) -> None:
-    """One panel for each metric, one line for each setting."""
+    """Draw a panel for each metric, with a line for each setting."""
     mpl.use("Agg")
     figure, axes = plt.subplots(1, len(METRICS), figsize=(12, 3.6), layout="constrained")
     for axis, metric in zip(axes, METRICS, strict=True):
@@ -174,27 +174,27 @@ def draw(points: list[Result], file: Path) -> None:
 
 
 def main() -> None:
-    """Run all settings, keep and draw what is done after each run."""
+    """Run all settings; save and draw the results after each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--clip_model", default="ViT-Ti-Lite0-16-240")
     add("--pretrained", default="small")
-    add("--layers", type=int, nargs="+", help="of the tower; default: the model's")
+    add("--layers", type=int, nargs="+", help="blocks of the vision tower; default: the model's")
     add("--variant", choices=VARIANTS, default="offline")
     add("--categories", nargs="+", choices=CATEGORIES, default=["gear", "knob", "waffle"], metavar="CATEGORY")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--k_shot", type=int, default=4)
     add("--marks", type=int, nargs="+", default=[12, 25, 50, 100, 200])
-    add("--batch_sizes", type=int, nargs="+", default=[2, 1, 4], help="in pairs; the first is the base")
-    add("--factors", type=float, nargs="+", default=[1.0], help="of the learning rates; the first is the base")
+    add("--batch_sizes", type=int, nargs="+", default=[2, 1, 4], help="batch sizes in pairs; the first is the base")
+    add("--factors", type=float, nargs="+", default=[1.0], help="factors of the learning rates; the first is the base")
     add("--schedules", nargs="+", choices=("constant", "cosine"), default=["constant", "cosine"], metavar="SCHEDULE")
-    add("--root", default="datasets/Toy3D", help="made if it is not there")
+    add("--root", default="datasets/Toy3D", help="created if missing")
     add("--out", type=Path, default=Path("results/steps.json"))
     add("--picture", type=Path, default=Path("results/steps.png"))
     arguments = parser.parse_args()
     arguments.marks.sort()
     warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)  # Lightning raises the level of its loggers again
+    logging.disable(logging.WARNING)  # Lightning resets the level of its loggers
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     points: list[Result] = []
     asked = [

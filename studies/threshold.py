@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A threshold from good parts alone, beside the one that labelled test parts would have given.
+"""A threshold from normal parts alone, against the one from labelled test parts.
 
-Trains on k good parts, sets the threshold on the good parts that are left and synthetic anomalies on them, and counts
-on the test parts, which took no part in it, how many faulty ones are found (recall) and how many good ones are called
-faulty (false alarms).
+Trains on k normal parts, sets the threshold with the held-out normal parts and synthetic anomalies on them, and
+measures on the test parts how many anomalous ones are found (recall) and how many normal ones are called anomalous
+(false alarms).
 
 python studies/threshold.py --out results/threshold.json
 """
@@ -35,32 +35,32 @@ from anomalib_clip3dad.toy import CATEGORIES
 RATES = ("recall", "false_alarms")
 
 
-def rates(scores: Tensor, faulty: Tensor, threshold: float) -> dict[str, float]:
-    """Share of the faulty parts and of the good parts whose score reaches the threshold, as anomalib's metric counts.
+def rates(scores: Tensor, anomalous: Tensor, threshold: float) -> dict[str, float]:
+    """Shares of anomalous and normal parts whose score reaches the threshold, counted as in anomalib's metric.
 
     Example:
-        >>> scores, faulty = torch.tensor([0.1, 0.2, 0.8, 0.9]), torch.tensor([False, False, True, True])
-        >>> rates(scores, faulty, best_threshold(scores, faulty))
+        >>> scores, anomalous = torch.tensor([0.1, 0.2, 0.8, 0.9]), torch.tensor([False, False, True, True])
+        >>> rates(scores, anomalous, best_threshold(scores, anomalous))
         {'recall': 1.0, 'false_alarms': 0.0}
         >>> rates(torch.tensor([0.1, 0.6, 0.4, 0.9]), torch.tensor([False, False, True, True]), 0.5)
         {'recall': 0.5, 'false_alarms': 0.5}
     """
     found = scores >= threshold
     return {
-        "recall": found[faulty].float().mean().item(),
-        "false_alarms": found[~faulty].float().mean().item(),
+        "recall": found[anomalous].float().mean().item(),
+        "false_alarms": found[~anomalous].float().mean().item(),
     }
 
 
-def best_threshold(scores: Tensor, faulty: Tensor) -> float:
-    """The threshold of the best F1, which only labels can tell: anomalib's own."""
+def best_threshold(scores: Tensor, anomalous: Tensor) -> float:
+    """The threshold of the best F1 (anomalib's metric), which needs labels."""
     metric = _F1AdaptiveThreshold()
-    metric.update(scores, faulty.int())
+    metric.update(scores, anomalous.int())
     return metric.compute().item()
 
 
 def run(category: str, seed: int, arguments: argparse.Namespace) -> Result:
-    """Train on good parts alone, then judge the test parts with either threshold."""
+    """Train on normal parts alone, then evaluate the test parts with both thresholds."""
     seed_everything(seed, verbose=False)
     test = Toy3D(root=arguments.root, category=category, val_split_mode="none")
     test.prepare_data()
@@ -76,20 +76,20 @@ def run(category: str, seed: int, arguments: argparse.Namespace) -> Result:
         post_processor: Any = model.post_processor
         threshold = post_processor.image_threshold.item()
         engine.test(model, datamodule=test, verbose=False)
-    scores, faulty = torch.cat(raw.scores), torch.tensor([kind != "good" for kind in raw.kinds])
-    best = best_threshold(scores, faulty)
+    scores, anomalous = torch.cat(raw.scores), torch.tensor([kind != "good" for kind in raw.kinds])
+    best = best_threshold(scores, anomalous)
     return {
         "category": category,
         "seed": seed,
         "threshold": threshold,
         "by_labels": best,
-        "synthetic": rates(scores, faulty, threshold),
-        "labelled": rates(scores, faulty, best),
+        "synthetic": rates(scores, anomalous, threshold),
+        "labelled": rates(scores, anomalous, best),
     }
 
 
 def table(done: list[Result]) -> Table:
-    """Rates of both thresholds by category, and their mean."""
+    """Rates of both thresholds for each category, and their mean."""
     shown = Table("", "threshold", "recall", "false alarms", "by labels", "recall", "false alarms")
     for category in (*dict.fromkeys(row["category"] for row in done), "mean"):
         rows = [row for row in done if category in {row["category"], "mean"}]
@@ -110,7 +110,7 @@ def main() -> None:
     add("--k_shot", type=int, default=4)
     add("--max_steps", type=int, default=40)
     add("--pretrained", default="small")
-    add("--root", default="datasets/Toy3D", help="made if it is not there")
+    add("--root", default="datasets/Toy3D", help="created if missing")
     add("--out", type=Path, default=Path("results/threshold.json"))
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
