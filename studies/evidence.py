@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each kind of evidence of Clip3dAdPlus finds: alone, in pairs, and all together.
+"""Metrics of Clip3dAdPlus for each kind of evidence: alone, in pairs, and all together.
 
 python studies/evidence.py --k_shot 1 4 --seeds 0 1 2 --out results/evidence.json
 python studies/evidence.py --root MVTEC_3D_AD --categories cable_gland --k_shot 1 2 4
@@ -42,7 +42,7 @@ def sets_of_kinds() -> Iterator[tuple[str, ...]]:
 
 
 def trained(data: MVTec3DXYZ, settings: dict[str, Any]) -> Clip3dAdPlus:
-    """Show the shots of a category to a new model."""
+    """Fit a new model to the shots of a category."""
     seed_everything(data.shot_seed, verbose=False)
     model = Clip3dAdPlus(post_processor=False, visualizer=False, **settings)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,11 +53,11 @@ def trained(data: MVTec3DXYZ, settings: dict[str, Any]) -> Clip3dAdPlus:
 
 @torch.inference_mode()
 def measure(model: Clip3dAdPlus, data: MVTec3DXYZ) -> Iterator[Result]:
-    """Judge all test samples by every set of kinds.
+    """Evaluate all test samples with every set of kinds.
 
     Args:
-        model: with its memories filled.
-        data: the category.
+        model: Fitted model.
+        data: Data module of the category.
 
     Yields:
         `kinds`, `image_AUROC`, one AUROC for each kind of defect, and the pixel metrics.
@@ -83,7 +83,7 @@ def measure(model: Clip3dAdPlus, data: MVTec3DXYZ) -> Iterator[Result]:
 
 
 def by_kinds(model: Clip3dAdPlus, evidence: Evidence, kinds: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """What a model would say, had it no other evidence: it shows the others nothing and gives them no say."""
+    """Scores and maps of a model that uses only these kinds of evidence; the others count as zero."""
     scale = model.model.scale
     shown = torch.tensor([kind in kinds for kind in KINDS])
     found = scale(evidence)
@@ -94,7 +94,7 @@ def by_kinds(model: Clip3dAdPlus, evidence: Evidence, kinds: Sequence[str]) -> t
 
 
 def runs(arguments: argparse.Namespace) -> Iterator[Result]:
-    """Every category, number of shots and seed."""
+    """Run every category, number of shots and seed."""
     settings = json.loads(arguments.settings)
     asked = list(product(arguments.categories, arguments.k_shot, arguments.seeds))
     for category, k_shot, seed in tqdm(asked, desc="runs"):
@@ -106,7 +106,7 @@ def runs(arguments: argparse.Namespace) -> Iterator[Result]:
 
 
 def tables(done: list[Result]) -> Iterator[Table]:
-    """Means over the categories, then mean and standard deviation over the seeds; categories apart for all evidence."""
+    """Mean and standard deviation over the seeds, of means over the categories; with all evidence, also by category."""
     metrics = [name for name in done[0] if name not in {"category", "k_shot", "seed", "kinds"}]
     everything = " + ".join(KINDS)
     for k_shot in dict.fromkeys(row["k_shot"] for row in done):
@@ -121,20 +121,20 @@ def tables(done: list[Result]) -> Iterator[Table]:
 
 
 def cells(rows: list[Result], metrics: Sequence[str]) -> Iterator[str]:
-    """A mean and its deviation, which a single seed has not."""
+    """Mean and, for several seeds, standard deviation."""
     for name in metrics:
         value = over_seeds(rows, name)
         yield f"{value['mean']:.3f}" + ("" if value["deviation"] is None else f" ±{value['deviation']:.3f}")
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--root", default="datasets/Toy3D", help="made if it is not there")
+    add("--root", default="datasets/Toy3D", help="created if missing")
     add("--categories", nargs="+", default=list(CATEGORIES), help="of Toy3D, or folders of --root (MVTec 3D-AD layout)")
     add("--k_shot", type=int, nargs="+", default=[1, 4])
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the shots; the test parts are always the same")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the shots; the test parts stay the same")
     add("--settings", default="{}", help="arguments of Clip3dAdPlus, as JSON")
     add("--out", type=Path, default=Path("results/evidence.json"))
     arguments = parser.parse_args()

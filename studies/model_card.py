@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a CLIP is good for: by prompts alone, after a few shots, with which prompts, and how fast.
+"""Results of a CLIP for its model card: by prompts alone, for each prompt set, after a few shots, and speed.
 
 python studies/model_card.py --only zero_shot prompts --pretrained small random --out results/model_card.json
 python studies/model_card.py --only zero_shot few_shot --root MVTEC_3D_AD --categories cable_gland --k_shot 4
@@ -34,12 +34,12 @@ PIXEL = ("pixel_AUROC", "pixel_AUPRO")
 
 
 def load(pretrained: str, arguments: argparse.Namespace) -> Any:
-    """One CLIP, "random" or as `load_clip` knows it."""
+    """Load a CLIP: a name or file as in `load_clip`, or "random"."""
     return load_clip(arguments.clip_model, None if pretrained == "random" else pretrained)
 
 
 def by_prompts(arguments: argparse.Namespace, prompt_sets: Sequence[str]) -> dict[str, dict[str, Result]]:
-    """Results without training, by weights, prompt set and category ("mean" = their mean)."""
+    """Evaluate without training; results by weights, prompt set and category ("mean" = their mean)."""
     tokenizer = open_clip.get_tokenizer(arguments.clip_model)
     results: dict[str, dict[str, Result]] = {n: {p: {} for p in prompt_sets} for n in arguments.pretrained}
     for name in arguments.pretrained:
@@ -58,12 +58,12 @@ def by_prompts(arguments: argparse.Namespace, prompt_sets: Sequence[str]) -> dic
 
 
 def zero_shot(arguments: argparse.Namespace) -> Iterator[Result]:
-    """The paper's prompts, nothing trained."""
+    """Evaluate the paper's prompts without training."""
     yield {name: of_sets["cpe"] for name, of_sets in by_prompts(arguments, ["cpe"]).items()}
 
 
 def prompts(arguments: argparse.Namespace) -> Iterator[Result]:
-    """Every prompt set, and how far the sets lie apart."""
+    """Evaluate every prompt set, and how much they differ."""
     results: Result = dict(by_prompts(arguments, list(PROMPT_SETS)))
     for of_sets in results.values():
         means = [of_set["mean"] for of_set in of_sets.values()]
@@ -72,12 +72,12 @@ def prompts(arguments: argparse.Namespace) -> Iterator[Result]:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """How far numbers lie apart."""
+    """Spread of some numbers."""
     return {"lowest": min(values), "highest": max(values), "deviation": statistics.stdev(values)}
 
 
 def shots(arguments: argparse.Namespace) -> Iterator[Result]:
-    """Trained on a few, with and without views; what is done is yielded after every run, for a run takes long."""
+    """Train on a few shots; yields the results so far after every run, because a run takes long."""
     asked = (arguments.pretrained, arguments.variants, arguments.categories, arguments.k_shot, arguments.seeds)
     done: list[Result] = []
     for result in tqdm(shot_runs.runs(arguments, toy(arguments)), desc="runs", total=math.prod(map(len, asked))):
@@ -86,7 +86,7 @@ def shots(arguments: argparse.Namespace) -> Iterator[Result]:
 
 
 def speed(arguments: argparse.Namespace) -> Iterator[Result]:
-    """Seconds for a sample."""
+    """Time a test sample."""
     yield {
         pretrained: {v: shot_runs.speed(pretrained, v, arguments, toy(arguments)) for v in arguments.variants}
         for pretrained in arguments.pretrained
@@ -97,7 +97,7 @@ PARTS = {"zero_shot": zero_shot, "prompts": prompts, "few_shot": shots, "speed":
 
 
 def tables(part: str, result: Result) -> Iterator[Table]:
-    """The result of a part for people."""
+    """Tables of the result of a part."""
     if part == "few_shot":
         yield from few_shot_tables(result["summary"])
         return
@@ -117,7 +117,7 @@ def tables(part: str, result: Result) -> Iterator[Table]:
 
 
 def prompts_table(rows: dict[str, Result], title: str) -> Table:
-    """Image AUROC of every way to combine the scores, and the pixel metrics."""
+    """Image AUROC of every score, and the pixel metrics."""
     table = Table("", *SCORES, *(metric.replace("_", " ") for metric in PIXEL), title=title)
     for name, row in rows.items():
         values = [*(row[score]["image_AUROC"] for score in SCORES), *(row["model"][metric] for metric in PIXEL)]
@@ -135,7 +135,7 @@ def kinds_table(mean: Result, title: str) -> Table:
 
 
 def spread_table(spreads: dict[str, dict[str, float]], title: str) -> Table:
-    """How far the prompt sets lie apart."""
+    """Spread of the image AUROC over the prompt sets."""
     table = Table("", *spreads, title=title)
     for name in next(iter(spreads.values())):
         table.add_row(name, *(f"{values[name]:.3f}" for values in spreads.values()))
@@ -154,7 +154,7 @@ def few_shot_tables(rows: list[Result]) -> Iterator[Table]:
 
 
 def cell(metric: dict[str, float | None]) -> str:
-    """A mean and its deviation, which a single run has not."""
+    """Mean and, for several runs, standard deviation."""
     deviation = metric["deviation"]
     return f"{metric['mean']:.3f}" + ("" if deviation is None else f"\n±{deviation:.3f}")
 
@@ -170,27 +170,27 @@ def parse(command: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     add("--clip_model", default="ViT-Ti-Lite0-16-240")
-    add("--pretrained", nargs="+", default=["small"], help="tags or files; random: none")
-    add("--layers", type=int, nargs="+", help="of the tower; default: the model's")
+    add("--pretrained", nargs="+", default=["small"], help="tags, files, or random for random weights")
+    add("--layers", type=int, nargs="+", help="blocks of the vision tower; default: the model's")
     add("--categories", nargs="+", default=list(CATEGORIES), help="of Toy3D, or folders of --root (MVTec 3D-AD layout)")
-    add("--variants", nargs="+", choices=shot_runs.VARIANTS, default=["offline"], help="by prompts alone: the first")
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of shots and training; the parts are always the same")
+    add("--variants", nargs="+", choices=shot_runs.VARIANTS, default=["offline"], help="prompts alone: the first")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of shots and training; the parts stay the same")
     add("--k_shot", type=int, nargs="+", default=[1, 4])
     add("--max_steps", type=int, default=40)
-    add("--repeats", type=int, default=20, help="measurements of the speed")
-    add("--threads", type=int, default=2, help="of torch, while the speed is measured")
-    add("--root", default="datasets/Toy3D", help="made if it is not there")
-    add("--num_good", type=int, default=10, help="good test parts; another number needs another root")
-    add("--num_defects", type=int, default=8, help="faulty test parts of each kind; likewise")
+    add("--repeats", type=int, default=20, help="number of timed runs")
+    add("--threads", type=int, default=2, help="torch threads for timing")
+    add("--root", default="datasets/Toy3D", help="created if missing")
+    add("--num_good", type=int, default=10, help="normal test parts; another number needs another root")
+    add("--num_defects", type=int, default=8, help="anomalous test parts of each kind; likewise")
     add("--out", type=Path, default=Path("results/model_card.json"))
     return parser.parse_args(command)
 
 
 def main() -> None:
-    """Run the parts that were asked for."""
+    """Run the parts of --only."""
     arguments = parse()
     warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)  # Lightning raises the level of its loggers again
+    logging.disable(logging.WARNING)  # Lightning resets the level of its loggers
     report: Result = {
         "arguments": vars(arguments) | {"out": str(arguments.out)},
         "versions": {name: version(name) for name in ("anomalib", "torch", "open_clip_torch")},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Clip3dAd learns from a few good parts, and how long it thinks about one."""
+"""Few-shot runs of Clip3dAd: metrics after training, and time per sample."""
 
 import statistics
 import tempfile
@@ -25,22 +25,22 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 def settings_of(config: str) -> dict[str, Any]:
-    """The model's settings in a config of the project."""
+    """Read the model's settings from a config of the project."""
     return yaml.safe_load((CONFIGS / config).read_text(encoding="utf-8"))["model"]["init_args"]
 
 
-_CLIP = {"clip_model", "pretrained", "layers"}  # of the command line
+_CLIP = {"clip_model", "pretrained", "layers"}  # set on the command line
 _OFFLINE = {name: value for name, value in settings_of("offline.yaml").items() if name not in _CLIP}
 VARIANTS: dict[str, dict[str, Any]] = {
     "offline": _OFFLINE,
     "no_views": _OFFLINE | {"views": ()},
-    "no_colour": _OFFLINE | {"geometry": 1.0},  # and all pictures grey, see `Colourless`
+    "no_colour": _OFFLINE | {"geometry": 1.0},  # and all images grey, see `Colourless`
     "paper": {},
 }
-"""Arguments of `Clip3dAd`; other things changed one at a time are the grid configs/benchmark/ablations.yaml."""
+"""Arguments of `Clip3dAd`; other ablations are in the grid configs/benchmark/ablations.yaml."""
 
 SETTING = ("pretrained", "variant", "k_shot")
-RUN = (*SETTING, "category", "seed")  # what a run is known by; the rest are its metrics
+RUN = (*SETTING, "category", "seed")  # identifies a run; its other fields are metrics
 
 _WARM_UP = 3
 
@@ -53,32 +53,32 @@ class RawScores(Callback):
         self.kinds: list[str] = []
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
-        """Keep those of a batch; the files are KIND/rgb/NNN.png."""
+        """Keep scores and kinds of a batch; the files are KIND/rgb/NNN.png."""
         self.scores.append(outputs.pred_score.cpu())
         self.kinds += [Path(path).parts[-3] for path in outputs.image_path]
 
 
 class Colourless(AnomalySynthesis):
-    """Takes all colours away before views are rendered: what is left is the cloud."""
+    """Makes all images grey before views are rendered, which leaves only the geometry."""
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Make the pairs, then grey."""
+        """Make the pairs, then make the images grey."""
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         batch.image = torch.full_like(batch.image, 0.5)
 
     def on_test_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: int) -> None:  # noqa: ARG002
-        """Grey."""
+        """Make the images grey."""
         batch.image = torch.full_like(batch.image, 0.5)
 
 
 def make_model(pretrained: str, variant: str, arguments: Namespace, **kwargs: Any) -> Clip3dAd:
-    """Make a variant of the model whose scores stay raw and which draws nothing.
+    """Make a variant of the model, with raw scores and without visualizer.
 
     Args:
-        pretrained: as `Clip3dAd` takes it, or "random".
-        variant: one of `VARIANTS`.
-        arguments: of the command line.
-        **kwargs: further arguments of `Clip3dAd`.
+        pretrained: As in `Clip3dAd`, or "random".
+        variant: One of `VARIANTS`.
+        arguments: Arguments of the command line.
+        **kwargs: Further arguments of `Clip3dAd`.
 
     Returns:
         The model.
@@ -95,7 +95,7 @@ def make_model(pretrained: str, variant: str, arguments: Namespace, **kwargs: An
 
 
 def callbacks(variant: str) -> list[Callback]:
-    """What a variant needs beside what the model brings."""
+    """Callbacks that a variant needs in addition to the model's own."""
     return [Colourless(geometry=VARIANTS[variant]["geometry"])] if variant == "no_colour" else []
 
 
@@ -103,10 +103,10 @@ def run(pretrained: str, variant: str, data: MVTec3DXYZ, arguments: Namespace) -
     """Train and test once, as `examples/demo.py` does.
 
     Args:
-        pretrained: as `Clip3dAd` takes it, or "random".
-        variant: one of `VARIANTS`.
-        data: a category with its shots; its `shot_seed` seeds the training, too.
-        arguments: of the command line.
+        pretrained: As in `Clip3dAd`, or "random".
+        variant: One of `VARIANTS`.
+        data: Data module of a category; its `shot_seed` is also the seed of the training.
+        arguments: Arguments of the command line.
 
     Returns:
         The model's four metrics and the AUROC of each kind of defect.
@@ -124,19 +124,19 @@ def run(pretrained: str, variant: str, data: MVTec3DXYZ, arguments: Namespace) -
         )
         engine.fit(model, datamodule=data)
         metrics = engine.test(model, datamodule=data, verbose=False)[0]
-    # ours, exact, goes over the metric of the same name
+    # our exact image_AUROC replaces the metric of the same name
     return dict(metrics) | image_aurocs(torch.cat(raw.scores), raw.kinds)
 
 
 def runs(arguments: Namespace, toy: dict[str, Any]) -> Iterator[Result]:
-    """Do all runs that the command line asks for.
+    """Do all runs of the command line.
 
     Args:
-        arguments: of the command line.
-        toy: arguments of every `Toy3D`.
+        arguments: Arguments of the command line.
+        toy: Arguments of every `Toy3D`.
 
     Yields:
-        After each run, what it is known by (`RUN`) and its metrics.
+        The settings (`RUN`) and metrics of each run, as it finishes.
     """
     asked = (arguments.pretrained, arguments.variants, arguments.k_shot, arguments.categories, arguments.seeds)
     for names in product(*asked):
@@ -150,11 +150,11 @@ def summary(done: list[Result]) -> list[Result]:
     """Mean and standard deviation over the seeds, for each category and for the mean of the categories.
 
     Args:
-        done: runs; each category was run with the same seeds.
+        done: Finished runs, with the same seeds for each category.
 
     Returns:
         One row per pretrained, variant, k_shot and category ("mean" = the mean of the categories): `metrics` by name,
-        each with `mean` and `deviation` (None for a single seed).
+        each with `mean` and standard `deviation` (None for a single seed).
     """
     metrics = [name for name in done[0] if name not in RUN]
     rows = []
@@ -168,7 +168,7 @@ def summary(done: list[Result]) -> list[Result]:
 
 
 def setting(row: Result) -> tuple[Any, ...]:
-    """What runs share that differ in category and seed only."""
+    """Settings of a run without category and seed."""
     return tuple(row[name] for name in SETTING)
 
 
@@ -186,18 +186,18 @@ def over_seeds(done: list[Result], metric: str) -> dict[str, float | None]:
 
 
 def speed(pretrained: str, variant: str, arguments: Namespace, toy: dict[str, Any]) -> dict[str, float]:
-    """Time one test sample from picture and cloud to score and map, views rendered on the way.
+    """Time one test sample from image and cloud to score and map, including the rendering of views.
 
-    Says something on an idle machine only: threads that wait for a busy core are many times slower than one.
+    Run on an idle machine: several threads that wait for a busy core are many times slower than one.
 
     Args:
-        pretrained: as `Clip3dAd` takes it, or "random".
-        variant: one of `VARIANTS`.
-        arguments: of the command line.
-        toy: arguments of `Toy3D`.
+        pretrained: As in `Clip3dAd`, or "random".
+        variant: One of `VARIANTS`.
+        arguments: Arguments of the command line.
+        toy: Arguments of `Toy3D`.
 
     Returns:
-        `median_s` over the repetitions and `samples_per_s`, its inverse.
+        `median_s` over the repetitions, and its inverse `samples_per_s`.
     """
     data = parts_of(arguments.categories[0], **toy)
     data.setup()

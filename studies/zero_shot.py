@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frozen CLIP tells normal from anomalous by prompts alone: nothing is trained."""
+"""Anomaly detection with a frozen CLIP by prompts alone: nothing is trained."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,21 +18,21 @@ from anomalib_clip3dad.models.clip3d_ad.scoring import anomaly_score
 from anomalib_clip3dad.models.frozen_cache import join
 from anomalib_clip3dad.toy import CATEGORIES
 
-Result = dict[str, Any]  # JSON: metrics by name, some of them by picture, views, mean, max
+Result = dict[str, Any]  # JSON: metrics by name, some of them nested
 
 
 class Samples(NamedTuple):
-    """The test samples of a category as the frozen part of a model reads them, for any number of prompts."""
+    """The frozen features of a category's test samples, for use with any prompts."""
 
-    features: FrozenFeatures  # of N samples: the picture and its views
-    shown: Tensor  # (N, S, S) bool, the part in the frame that CLIP reads
-    foreground: Tensor  # (N, H, W) bool, the part in the whole picture
+    features: FrozenFeatures  # of N samples: image and views
+    shown: Tensor  # (N, S, S) bool, the part in CLIP's input
+    foreground: Tensor  # (N, H, W) bool, the part in the full image
     masks: Tensor  # (N, H, W) bool
     kinds: list[str]  # N: "good", "geometry", ...
 
 
 def parts_of(category: str, root: str, num_good: int = 10, num_defects: int = 8, **kwargs: Any) -> MVTec3DXYZ:
-    """A category of Toy3D, made if it is not there, with so many test parts; or one in MVTec 3D-AD's layout."""
+    """A category of Toy3D, created if missing, with these numbers of test parts; or one in MVTec 3D-AD's layout."""
     if category in CATEGORIES:
         return Toy3D(root, category, num_good=num_good, num_defects=num_defects, **kwargs)
     return MVTec3DXYZ(root, category, **kwargs)
@@ -40,11 +40,11 @@ def parts_of(category: str, root: str, num_good: int = 10, num_defects: int = 8,
 
 @torch.inference_mode()
 def read(model: Clip3dAd, data: MVTec3DXYZ) -> Samples:
-    """Let the frozen part of a model read all test samples.
+    """Compute the frozen features of all test samples.
 
     Args:
-        model: in evaluation mode.
-        data: a category.
+        model: Model in evaluation mode.
+        data: Data module of a category.
 
     Returns:
         The samples, on the CPU.
@@ -65,18 +65,18 @@ def read(model: Clip3dAd, data: MVTec3DXYZ) -> Samples:
 
 @torch.inference_mode()
 def evaluate(samples: Samples, model: Clip3dAd) -> Result:
-    """Score every sample with the untrained model, by all of its evidence and by parts of it, and measure.
+    """Score every sample with the untrained model, as a whole and by its parts, and compute the metrics.
 
     CLIP3D-AD, Eq. 9, 10 and 16-18.
 
     Args:
-        samples: what the model read.
-        model: with the prompts to compare with.
+        samples: Frozen features of the model.
+        model: Model with its prompts set.
 
     Returns:
-        `model`: all that the model puts together; `picture`: the score of the picture alone; `picture_cls` and
-        `views_cls`: the [CLS] of the picture, and the mean of the views'. Each has the AUROCs of `image_aurocs`, the
-        first two `pixel_AUROC` and `pixel_AUPRO` of their maps as well.
+        `model`: the score of the whole model; `picture`: that of the image alone; `picture_cls` and `views_cls`: that
+        of the image's [CLS], and the mean over those of the views. Each has the AUROCs of `image_aurocs`; the first
+        two also have `pixel_AUROC` and `pixel_AUPRO` of their maps.
     """
     features, size = samples.features, (samples.masks.shape[-2], samples.masks.shape[-1])
     core = model.model
@@ -104,10 +104,10 @@ def evaluate(samples: Samples, model: Clip3dAd) -> Result:
 
 
 def pixel_metrics(batch: ImageBatch) -> dict[str, float]:
-    """The model's own pixel metrics.
+    """Compute the model's own pixel metrics.
 
     Args:
-        batch: with `anomaly_map` (N, S, S) and `gt_mask`.
+        batch: Batch with `anomaly_map` (N, S, S) and `gt_mask`.
 
     Returns:
         `pixel_AUROC` and `pixel_AUPRO` (up to a false-positive rate of 0.3).
@@ -120,14 +120,14 @@ def pixel_metrics(batch: ImageBatch) -> dict[str, float]:
 
 
 def image_aurocs(scores: Tensor, kinds: Sequence[str]) -> dict[str, float]:
-    """Tell the faulty from the good, all together and each kind of defect alone.
+    """AUROC over all anomalous samples, and for each kind of defect.
 
     Args:
-        scores: (N,), larger = more anomalous.
-        kinds: of the N samples: "good" or the kind of defect.
+        scores: Scores (N,), larger = more anomalous.
+        kinds: Kind of each sample: "good" or the kind of defect.
 
     Returns:
-        `image_AUROC` for all, then one AUROC for each kind against the good ones.
+        `image_AUROC` for all, then one AUROC for each kind against the normal samples.
 
     Example:
         >>> image_aurocs(torch.tensor([0.1, 0.2, 0.3, 0.0]), ["good", "good", "colour", "missing"])
@@ -135,30 +135,30 @@ def image_aurocs(scores: Tensor, kinds: Sequence[str]) -> dict[str, float]:
     """
     names = sorted(set(kinds) - {"good"})
     of_kind = {name: scores[torch.tensor([kind == name for kind in kinds])] for name in ("good", *names)}
-    good = of_kind.pop("good")
-    every = auroc(good, torch.cat(list(of_kind.values())))
-    return {"image_AUROC": every, **{name: auroc(good, faulty) for name, faulty in of_kind.items()}}
+    normal = of_kind.pop("good")
+    every = auroc(normal, torch.cat(list(of_kind.values())))
+    return {"image_AUROC": every, **{name: auroc(normal, anomalous) for name, anomalous in of_kind.items()}}
 
 
-def auroc(good: Tensor, faulty: Tensor) -> float:
-    """Chance that a faulty sample scores higher than a good one; a tie counts half.
+def auroc(normal: Tensor, anomalous: Tensor) -> float:
+    """Probability that an anomalous sample scores higher than a normal one; a tie counts half.
 
-    Exact where torchmetrics is not: scores up to 2 go through a sigmoid there (read in torchmetrics 1.9).
+    Exact, unlike torchmetrics, which puts batches with a score outside [0, 1] through a sigmoid (read in 1.9).
 
     Args:
-        good: (G,) scores.
-        faulty: (F,) scores.
+        normal: Scores (N,) of normal samples.
+        anomalous: Scores (M,) of anomalous samples.
 
     Returns:
         AUROC in [0, 1].
     """
-    good = good.sort().values
-    lower, not_higher = (torch.searchsorted(good, faulty, right=right) for right in (False, True))
-    return (lower + not_higher).double().mean().item() / (2 * len(good))
+    normal = normal.sort().values
+    lower, not_higher = (torch.searchsorted(normal, anomalous, right=right) for right in (False, True))
+    return (lower + not_higher).double().mean().item() / (2 * len(normal))
 
 
 def mean_of(results: Sequence[Result]) -> Result:
-    """Average equal dictionaries number by number, also inside the dictionaries in them.
+    """Average dictionaries with the same keys, including nested ones.
 
     Example:
         >>> mean_of([{"a": 1.0, "b": {"c": 2.0}}, {"a": 3.0, "b": {"c": 4.0}}])
