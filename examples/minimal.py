@@ -25,7 +25,7 @@ def main(checkpoint: str, image: str, xyz: str, heat_map: str) -> None:
     picture = visualize_image(result.image[0])
     heat = visualize_anomaly_map(result.anomaly_map[0]).resize(picture.size)
     overlay_image(picture, heat, alpha=0.5).convert("RGB").save(heat_map)
-    print(f"heat map: {heat_map}")
+    print(f"anomaly map: {heat_map}")
 
 
 if __name__ == "__main__":
