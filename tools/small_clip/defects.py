@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from small_clip.fields import Dice, ramp, spread
+from small_clip.fields import Dice, chosen, ramp, spread
 
 AREAS = (0.003, 0.10)  # share of the part's area that a defect covers
 _EASY_AREA = 0.03  # the smallest at first
@@ -305,11 +305,8 @@ def spoil(part: Part, patches: Patches, kind: Tensor) -> tuple[Part, Tensor]:
     """
     height, albedo, hole = (field.clone() for field in part)
     mask = torch.zeros_like(part.hole)
-    for number, name in enumerate(NAMES):
-        rows = (kind == number).nonzero()[:, 0]
-        if not len(rows):
-            continue
-        edited, where = KINDS[name].edit(Part(*(f[rows] for f in part)), Patches(*(f[rows] for f in patches)))
+    for drawn, rows in chosen(tuple(KINDS.values()), kind):
+        edited, where = drawn.edit(Part(*(f[rows] for f in part)), Patches(*(f[rows] for f in patches)))
         height[rows], albedo[rows], hole[rows] = edited
         mask[rows] = where > 0.3
     return Part(height, albedo, hole), mask & (part.height > 0.02)

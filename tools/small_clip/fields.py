@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random fields and numbers of a batch, all from one generator, so that a step can be made again bit by bit."""
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 PERIODS = (2, 6, 20, 70)  # pixels: correlation lengths of the four channels of `noise_fields`
 _BICUBIC_LOSS = 0.72  # standard deviation that bicubic enlargement leaves of white noise, measured once
+
+Choice = TypeVar("Choice")
 
 
 class Dice:
@@ -66,6 +71,28 @@ def smooth_noise(dice: Dice, count: int, size: int, period: float) -> Tensor:
 def noise_fields(dice: Dice, count: int, size: int) -> Tensor:
     """(n, 4, size, size): smooth noise of the four `PERIODS`, fine to coarse."""
     return torch.stack([smooth_noise(dice, count, size, period) for period in PERIODS], dim=1)
+
+
+def chosen(choices: Sequence[Choice], index: Tensor) -> Iterator[tuple[Choice, Tensor]]:
+    """Yield each choice that occurs in `index`, with its rows.
+
+    Args:
+        choices: k entries.
+        index: (n,) numbers below k.
+
+    Example:
+        >>> [(name, rows.tolist()) for name, rows in chosen("abc", torch.tensor([2, 0, 2]))]
+        [('a', [1]), ('c', [0, 2])]
+    """
+    for number, choice in enumerate(choices):
+        rows = (index == number).nonzero()[:, 0]
+        if len(rows):
+            yield choice, rows
+
+
+def par(p: Tensor, column: int, low: float, high: float) -> Tensor:
+    """Scale one column of the proportions `p` (n, k) from [0, 1] to [low, high]: (n, 1, 1)."""
+    return spread(low + (high - low) * p[:, column])
 
 
 def spread(values: Tensor) -> Tensor:

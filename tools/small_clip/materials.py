@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from small_clip.fields import par, ramp
+
 Albedo = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -70,11 +72,6 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 }
 
 
-def _ranged(p: Tensor, column: int, low: float, high: float) -> Tensor:
-    """Turn one column of the proportions (n, 4) into a quantity from ``low`` to ``high``, (n, 1, 1)."""
-    return (low + (high - low) * p[:, column])[:, None, None]
-
-
 def smooth(value: Tensor, low: float | Tensor, width: float) -> Tensor:
     """Smooth step from 0 at ``low`` to 1 at ``low + width``.
 
@@ -86,8 +83,7 @@ def smooth(value: Tensor, low: float | Tensor, width: float) -> Tensor:
     Returns:
         As ``value``, in [0, 1].
     """
-    t = ((value - low) / width).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    return ramp((value - low) / width)
 
 
 def along(x: Tensor, y: Tensor, p: Tensor, turn: float = 0.0) -> Tensor:
@@ -102,7 +98,7 @@ def along(x: Tensor, y: Tensor, p: Tensor, turn: float = 0.0) -> Tensor:
     Returns:
         (n, H, W).
     """
-    angle = _ranged(p, 0, math.pi * turn, math.pi * (turn + 1))
+    angle = par(p, 0, math.pi * turn, math.pi * (turn + 1))
     return x * angle.cos() + y * angle.sin()
 
 
@@ -159,7 +155,7 @@ def _mottled(fine: float, small: float, medium: float, large: float) -> Albedo:
 
     def albedo(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
         change = fine * noise[:, 0] + small * noise[:, 1] + medium * noise[:, 2] + large * noise[:, 3]
-        return _tone(colour, _ranged(p, 3, 0.7, 1.3) * change)
+        return _tone(colour, par(p, 3, 0.7, 1.3) * change)
 
     return albedo
 
@@ -169,7 +165,7 @@ def _specked(channel: int, level: float, second: float | str) -> Albedo:
 
     def albedo(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
         other = _named(second, colour) if isinstance(second, str) else second * colour
-        weight = smooth(noise[:, channel], _ranged(p, 1, level - 0.25, level + 0.25), 0.35)
+        weight = smooth(noise[:, channel], par(p, 1, level - 0.25, level + 0.25), 0.35)
         return mix(colour, other, weight + 0.04 * noise[:, 1])
 
     return albedo
@@ -187,23 +183,23 @@ def _streaked(contrast: float) -> Albedo:
 
 
 def _rusty(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    weight = smooth(noise[:, 2] + 0.5 * noise[:, 1], _ranged(p, 1, -0.6, 0.8), 0.6)
+    weight = smooth(noise[:, 2] + 0.5 * noise[:, 1], par(p, 1, -0.6, 0.8), 0.6)
     return mix(colour, colour.new_tensor((0.52, 0.25, 0.10)), weight + 0.1 * noise[:, 0])
 
 
 def _polished(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     # the surroundings in a mirror: broad soft bands
-    return _tone(colour, 0.22 * wave(along(x, y, p), _ranged(p, 1, 0.7, 1.4), 0.8 * noise[:, 3]))
+    return _tone(colour, 0.22 * wave(along(x, y, p), par(p, 1, 0.7, 1.4), 0.8 * noise[:, 3]))
 
 
 def _concrete(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    pores = smooth(noise[:, 1], _ranged(p, 1, 1.4, 2.0), 0.4)
+    pores = smooth(noise[:, 1], par(p, 1, 1.4, 2.0), 0.4)
     return _tone(colour, 0.06 * noise[:, 0] + 0.07 * noise[:, 2] - 0.35 * pores)
 
 
 def _granite(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    light = smooth(noise[:, 0] + 0.5 * noise[:, 1], _ranged(p, 1, 0.3, 0.9), 0.3)
-    dark = smooth(-0.6 * noise[:, 0] - noise[:, 1], _ranged(p, 2, 0.4, 1.0), 0.3)
+    light = smooth(noise[:, 0] + 0.5 * noise[:, 1], par(p, 1, 0.3, 0.9), 0.3)
+    dark = smooth(-0.6 * noise[:, 0] - noise[:, 1], par(p, 2, 0.4, 1.0), 0.3)
     return _tone(colour, 0.25 * light - 0.5 * dark)
 
 
@@ -211,67 +207,67 @@ def _marble(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) ->
     veins = _crease(noise[:, 3] + 0.35 * noise[:, 2], 6) + 0.5 * _crease(noise[:, 2] + 0.2 * noise[:, 1], 7)
     # veins are dark in a light stone and light in a dark one
     other = 0.35 + 0.3 * (colour.mean(1, keepdim=True) < 0.4) + 0.0 * colour
-    return mix(colour, other, _ranged(p, 3, 0.5, 0.9) * veins + 0.06 * noise[:, 3])
+    return mix(colour, other, par(p, 3, 0.5, 0.9) * veins + 0.06 * noise[:, 3])
 
 
 def _pine(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     u = along(x, y, p)
-    rings = smooth(wave(u, _ranged(p, 1, 0.14, 0.24), 1.5 * torch.sin(5 * u)), -0.4, 1.4)
-    return _tone(colour, -_ranged(p, 3, 0.2, 0.35) * rings + 0.03 * noise[:, 0])
+    rings = smooth(wave(u, par(p, 1, 0.14, 0.24), 1.5 * torch.sin(5 * u)), -0.4, 1.4)
+    return _tone(colour, -par(p, 3, 0.2, 0.35) * rings + 0.03 * noise[:, 0])
 
 
 def _banded_wood(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    bands = wave(along(x, y, p), _ranged(p, 1, 0.3, 0.5), 0.5 * noise[:, 3])
+    bands = wave(along(x, y, p), par(p, 1, 0.3, 0.5), 0.5 * noise[:, 3])
     return _tone(colour, 0.45 * smooth(bands, -0.5, 1.2) - 0.2 + 0.06 * noise[:, 0])
 
 
 def _cork(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    granules = smooth(noise[:, 1], _ranged(p, 1, -0.3, 0.1), 0.5)
+    granules = smooth(noise[:, 1], par(p, 1, -0.3, 0.1), 0.5)
     return _tone(colour, 0.3 * granules - 0.1 + 0.06 * noise[:, 0])
 
 
 def _leather(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    return _tone(colour, 0.06 * noise[:, 2] - _ranged(p, 3, 0.25, 0.45) * _crease(noise[:, 1], 3.5))
+    return _tone(colour, 0.06 * noise[:, 2] - par(p, 3, 0.25, 0.45) * _crease(noise[:, 1], 3.5))
 
 
 def _woven(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    period = _ranged(p, 1, 0.16, 0.26)
+    period = par(p, 1, 0.16, 0.26)
     warp, weft = wave(along(x, y, p), period), wave(along(x, y, p, 0.5), period)
     # a thread is seen where it lies on top, which changes from crossing to crossing
     over = smooth(warp * weft, -0.15, 0.3)
     threads = over * warp.abs() + (1 - over) * (0.5 - 0.8 * weft.abs())
-    return _tone(colour, _ranged(p, 3, 0.3, 0.5) * (threads - 0.4) + 0.04 * noise[:, 0])
+    return _tone(colour, par(p, 3, 0.3, 0.5) * (threads - 0.4) + 0.04 * noise[:, 0])
 
 
 def _striped(x: Tensor, y: Tensor, _noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    return mix(colour, _lighter(colour, 0.65), smooth(wave(along(x, y, p), _ranged(p, 1, 0.2, 0.5)), -0.1, 0.2))
+    return mix(colour, _lighter(colour, 0.65), smooth(wave(along(x, y, p), par(p, 1, 0.2, 0.5)), -0.1, 0.2))
 
 
 def _dotted(x: Tensor, y: Tensor, _noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    period = _ranged(p, 1, 0.3, 0.5)
+    period = par(p, 1, 0.3, 0.5)
     lattice = wave(along(x, y, p), period) + wave(along(x, y, p, 0.5), period)
-    return mix(colour, _lighter(colour, 0.8), smooth(lattice, _ranged(p, 2, 0.7, 1.1), 0.2))
+    return mix(colour, _lighter(colour, 0.8), smooth(lattice, par(p, 2, 0.7, 1.1), 0.2))
 
 
 def _checkered(x: Tensor, y: Tensor, _noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    period = _ranged(p, 1, 0.4, 0.7)
+    period = par(p, 1, 0.4, 0.7)
     squares = smooth(wave(along(x, y, p), period) * wave(along(x, y, p, 0.5), period), -0.06, 0.12)
     return mix(colour, _lighter(colour, 0.7), squares)
 
 
 def _camouflage(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    dark = smooth(noise[:, 2], _ranged(p, 1, 0.2, 0.6), 0.1)
-    light = smooth(noise[:, 3] - 0.8 * noise[:, 2], _ranged(p, 2, 0.5, 0.9), 0.1)
+    dark = smooth(noise[:, 2], par(p, 1, 0.2, 0.6), 0.1)
+    light = smooth(noise[:, 3] - 0.8 * noise[:, 2], par(p, 2, 0.5, 0.9), 0.1)
     return _tone(colour, 0.6 * light * (1 - dark) - 0.55 * dark)
 
 
 def _cardboard(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    flutes = wave(along(x, y, p), _ranged(p, 1, 0.1, 0.16))
+    flutes = wave(along(x, y, p), par(p, 1, 0.1, 0.16))
     return _tone(colour, 0.07 * flutes + 0.03 * noise[:, 0] + 0.03 * noise[:, 2])
 
 
 def _carbon(x: Tensor, y: Tensor, _noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    period = _ranged(p, 1, 0.3, 0.44)
+    period = par(p, 1, 0.3, 0.44)
     u, v = along(x, y, p), along(x, y, p, 0.5)
     over = smooth(wave(u, period) * wave(v, period), -0.1, 0.2)
     # the fibres of a tow run along it, and the two directions shine differently
@@ -281,32 +277,32 @@ def _carbon(x: Tensor, y: Tensor, _noise: Tensor, colour: Tensor, p: Tensor) -> 
 
 def _glassy(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     u = along(x, y, p)
-    streak = _crease(u - _ranged(p, 1, -0.4, 0.4), 6)
+    streak = _crease(u - par(p, 1, -0.4, 0.4), 6)
     return mix(0.75 * colour, _lighter(colour, 0.6), smooth(u, -1.2, 2.4) + 0.35 * streak + 0.04 * noise[:, 3])
 
 
 def _sandstone(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     u = along(x, y, p)
     # the phase runs unevenly, so that the layers are of unequal thickness
-    layers = wave(u, _ranged(p, 1, 0.45, 0.7), 2.5 * torch.sin(4 * u)) + 0.6 * wave(u, 0.19, 3 * torch.sin(7 * u))
+    layers = wave(u, par(p, 1, 0.45, 0.7), 2.5 * torch.sin(4 * u)) + 0.6 * wave(u, 0.19, 3 * torch.sin(7 * u))
     return _tone(colour, 0.12 * layers + 0.05 * noise[:, 0] + 0.03 * noise[:, 1])
 
 
 def _two_tone(x: Tensor, y: Tensor, _noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     # the channels in reverse order: another hue, as bright
-    return mix(colour, colour.flip(1), smooth(along(x, y, p), _ranged(p, 1, -0.9, -0.5), 1.4))
+    return mix(colour, colour.flip(1), smooth(along(x, y, p), par(p, 1, -0.9, -0.5), 1.4))
 
 
 def _hammered(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
-    period = _ranged(p, 1, 0.3, 0.45)
+    period = par(p, 1, 0.3, 0.45)
     dents = wave(along(x, y, p), period, 1.2 * noise[:, 2]) * wave(along(x, y, p, 0.5), period, 1.5 * noise[:, 3])
-    return _tone(colour, _ranged(p, 3, 0.15, 0.28) * dents)
+    return _tone(colour, par(p, 3, 0.15, 0.28) * dents)
 
 
 def _rope(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     # rows of cord, each of strands that run round it
-    row = wave(along(x, y, p), _ranged(p, 1, 0.28, 0.4))
-    strands = wave(along(x, y, p, 0.5), _ranged(p, 2, 0.13, 0.19), 2.2 * row)
+    row = wave(along(x, y, p), par(p, 1, 0.28, 0.4))
+    strands = wave(along(x, y, p, 0.5), par(p, 2, 0.13, 0.19), 2.2 * row)
     return _tone(colour, 0.22 * strands - 0.35 * _crease(row, 4) + 0.06 * noise[:, 0])
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from small_clip.captions import Captions
 from small_clip.defects import Part, draw_kinds, draw_patches, spoil
-from small_clip.fields import Dice, noise_fields, spread
+from small_clip.fields import Dice, chosen, noise_fields, spread
 from small_clip.lighting import draw_conditions, photograph
 from small_clip.materials import COLOURS, INDUSTRIAL, MATERIALS
 from small_clip.reliefs import draw_reliefs
@@ -105,20 +105,16 @@ def _flawless(
     (x, y), soft = place, spread(1 / scale)
     of_shape, of_material, choice = dice.uniform(count, 8), dice.uniform(count, 4), dice.uniform(count)
     height, albedo = torch.zeros_like(x), torch.zeros_like(x)[:, None].repeat(1, 3, 1, 1)
-    for number, recipe in enumerate(SHAPES):
-        rows = (shape == number).nonzero()[:, 0]
-        if len(rows):
-            height[rows] = recipe.height(x[rows], y[rows], of_shape[rows], soft[rows])
+    for recipe, rows in chosen(SHAPES, shape):
+        height[rows] = recipe.height(x[rows], y[rows], of_shape[rows], soft[rows])
     names = list(COLOURS)
     table = torch.tensor(list(COLOURS.values()), device=dice.device)
     palette = [torch.tensor([names.index(c) for c in recipe.colours], device=dice.device) for recipe in MATERIALS]
     each = torch.arange(count, device=dice.device)
     colour = torch.stack([p[(choice * len(p)).long()] for p in palette])[material, each]
     tone = (table[colour] + 0.05 * dice.normal(count, 3)).clamp(0.02, 0.98)
-    for number, surface in enumerate(MATERIALS):
-        rows = (material == number).nonzero()[:, 0]
-        if len(rows):
-            albedo[rows] = surface.albedo(x[rows], y[rows], noise[rows], tone[rows], of_material[rows])
+    for surface, rows in chosen(MATERIALS, material):
+        albedo[rows] = surface.albedo(x[rows], y[rows], noise[rows], tone[rows], of_material[rows])
     gloss = torch.tensor([m.gloss for m in MATERIALS], device=dice.device)[material]
     grain = torch.tensor([m.grain for m in MATERIALS], device=dice.device)[material]
     uneven = spread(grain) * (noise[:, 1] + 0.5 * noise[:, 2]) * (height / 0.03).clamp(0, 1)

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from small_clip.fields import Dice, ramp, spread
+from small_clip.fields import Dice, chosen, ramp, spread
 
 _SHARE = 0.45  # of the parts that have a pattern
 _PERIODS = (0.10, 0.45)  # part radii
@@ -33,10 +33,8 @@ def draw_reliefs(dice: Dice, x: Tensor, y: Tensor) -> Tensor:
     kind = dice.below(len(_PATTERNS), count)
     width, edge = spread(dice.uniform(count, low=0.25, high=0.75)), spread(dice.log_uniform(count, low=0.05, high=0.5))
     pattern = torch.zeros_like(x)
-    for number, make in enumerate(_PATTERNS):
-        rows = (kind == number).nonzero()[:, 0]
-        if len(rows):
-            pattern[rows] = make(u[rows], v[rows], width[rows], edge[rows], shift[rows])
+    for make, rows in chosen(_PATTERNS, kind):
+        pattern[rows] = make(u[rows], v[rows], width[rows], edge[rows], shift[rows])
     height = dice.log_uniform(count, low=_HEIGHTS[0], high=_HEIGHTS[1]) * dice.chance(_SHARE, count)
     return spread(height) * pattern
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from small_clip.fields import par, ramp
+
 Length = float | Tensor
 
 
@@ -28,21 +30,6 @@ class Shape(NamedTuple):
     height: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def par(p: Tensor, i: int, low: float, high: float) -> Tensor:
-    """Proportion number `i` of each individual.
-
-    Args:
-        p: (n, 8) in [0, 1].
-        i: Column of `p`.
-        low: Value at p = 0.
-        high: Value at p = 1.
-
-    Returns:
-        (n, 1, 1) between `low` and `high`.
-    """
-    return (low + (high - low) * p[:, i]).reshape(-1, 1, 1)
-
-
 def count(p: Tensor, i: int, low: int, high: int) -> Tensor:
     """Whole number from `low` to `high` (both included) of each individual, as a float (n, 1, 1)."""
     return par(p, i, low, high + 1).floor().clamp(max=high)
@@ -50,8 +37,7 @@ def count(p: Tensor, i: int, low: int, high: int) -> Tensor:
 
 def edge(d: Tensor, soft: Tensor) -> Tensor:
     """Antialiased inside: 1 where `d` is well below 0, 0 well above, a smooth step 1.5 pixels wide between."""
-    t = (d * (-1 / (1.5 * soft))).add_(0.5).clamp_(0, 1)
-    return (t * t).mul_(torch.rsub(t, 3, alpha=2))
+    return ramp((d * (-1 / (1.5 * soft))).add_(0.5))
 
 
 def solid(d: Tensor, top: Tensor, soft: Tensor) -> Tensor:

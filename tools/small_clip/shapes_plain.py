@@ -6,6 +6,8 @@ import math
 import torch
 from torch import Tensor
 
+from small_clip.fields import par
+
 from .shape_parts import (
     Shape,
     bar,
@@ -17,7 +19,6 @@ from .shape_parts import (
     edge,
     ellipse,
     hexagons,
-    par,
     polar,
     polygon,
     repeat,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from anomalib_clip3dad.geometry.views import rotation_matrix
 from small_clip.defects import Part
 from small_clip.fields import Dice, slopes, spread
 
@@ -18,16 +19,6 @@ _RAGGED, _FLYING = 0.7, 0.4  # share of the scans with flying points, and how ma
 _EDGE, _STEEP = 5, 4.0  # pixels around a point, and the step within them from which on they are a steep edge
 _WINDOWS = (3, 5, 7)  # pixels that normals are smoothed over, more where the scan is enlarged
 _DEPTH_STEPS = 64  # of a pixel: depths are compared as whole numbers, exactly
-
-
-def _rotations(angles: Tensor) -> Tensor:
-    """(n, 3) radians about columns, rows and the line of sight -> (n, 3, 3)."""
-    (cx, cy, cz), (sx, sy, sz) = angles.cos().unbind(1), angles.sin().unbind(1)
-    zero, one = torch.zeros_like(cx), torch.ones_like(cx)
-    about_x = torch.stack([one, zero, zero, zero, cx, -sx, zero, sx, cx], 1).view(-1, 3, 3)
-    about_y = torch.stack([cy, zero, sy, zero, one, zero, -sy, zero, cy], 1).view(-1, 3, 3)
-    about_z = torch.stack([cz, -sz, zero, sz, cz, zero, zero, zero, one], 1).view(-1, 3, 3)
-    return about_z @ about_y @ about_x
 
 
 class Scan(NamedTuple):
@@ -124,8 +115,10 @@ def turn(part: Part, marks: Tensor, scan: Scan, turns: Tensor, scale: Tensor) ->
     up = height * spread(scale)
     up = up - spread(up.sum((1, 2)) / (height > 0.02).sum((1, 2)).clamp(min=1))
     points = torch.stack([line.expand_as(up), line[:, None].expand_as(up), -up], dim=1).reshape(count, 3, -1)
-    rotations = _rotations(turns[:, :3])
-    turned = (rotations @ points) * turns[:, 3, None, None]
+    about_columns, about_rows, about_sight, zoom = turns.unbind(1)
+    # Eq. 1: the first angle turns about z, the last about x, both the other way round
+    rotations = rotation_matrix(-about_sight, about_rows, -about_columns)
+    turned = (rotations @ points) * spread(zoom)
     column, row = ((turned[:, axis] + size / 2).floor().long() for axis in (0, 1))
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size) & (height > 0.02).reshape(count, -1)
     depth = ((turned[:, 2] + 4 * size) * _DEPTH_STEPS).long()
