@@ -62,7 +62,7 @@ class ShotMemory(DynamicBufferMixin):
         Returns:
             As `nearest`.
         """
-        return nearest(squared_distances(features, self.bank), self.missing)
+        return nearest(features, beyond_own_length(features, self.bank), self.missing)
 
 
 def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
@@ -78,31 +78,36 @@ def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
     own = asked.shot[:, None] == bank.shot
     if bool(own.all()):
         own = torch.cdist(asked.place, bank.place) < _NEAR
-    distances = squared_distances(asked.features, bank.features).masked_fill(own, torch.inf)
+    beyond = beyond_own_length(asked.features, bank.features).masked_fill(own, torch.inf)
     # a part so small that all of it is near: nothing to compare with, so nothing to be said against it
-    distances = distances.where(distances.isfinite().any(dim=1, keepdim=True), 0.0)
-    return nearest(distances, bank.missing)
+    alike = -asked.features.square().sum(dim=1, keepdim=True)
+    beyond = beyond.where(beyond.isfinite().any(dim=1, keepdim=True), alike)
+    return nearest(asked.features, beyond, bank.missing)
 
 
-def nearest(squared: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
+def beyond_own_length(one: Tensor, other: Tensor) -> Tensor:
+    """Squared distances of (N, C) and (M, C) less the squared lengths of the first: |b|^2 - 2 a.b, (N, M).
+
+    One matrix product writes each of the many numbers once; what is left out does not change which is the nearest.
+    """
+    return torch.addmm(other.square().sum(dim=1)[None], one, other.T, alpha=-2)
+
+
+def nearest(features: Tensor, beyond: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
     """Tell the nearest patches.
 
     Args:
-        squared: (N, M), squared distances of N patches to the M of a bank.
+        features: (N, C).
+        beyond: (N, M), their `beyond_own_length` to the M patches of a bank.
         missing: (M,), the share of each of these that was not measured.
 
     Returns:
         Distance to the nearest, (N,), and what was not measured of it, (N,): of the four nearest, weighed by how near
         they are, since of two that are as near rounding would choose the one or the other.
     """
-    closest, places = squared.topk(min(_NEIGHBOURS, squared.shape[1]), dim=1, largest=False)
+    found, places = beyond.topk(min(_NEIGHBOURS, beyond.shape[1]), dim=1, largest=False)
+    closest = (found + features.square().sum(dim=1, keepdim=True)).clamp(min=1e-12)
     first = closest[:, :1]
     weights = ((first - closest) / (_AS_NEAR * first + 1e-6)).softmax(dim=1)
     weights = weights.where(closest < torch.inf, 0.0)
     return first[:, 0].sqrt(), (weights * missing[places]).sum(dim=1) / weights.sum(dim=1)
-
-
-def squared_distances(one: Tensor, other: Tensor) -> Tensor:
-    """Squared Euclidean distances (N, M) of (N, C) and (M, C), by one matrix product."""
-    norms = one.square().sum(dim=1)[:, None] + other.square().sum(dim=1)
-    return (norms - 2 * one @ other.T).clamp(min=1e-12)
