@@ -1,27 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-from collections.abc import Callable
-from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from anomalib_clip3dad.toy import ToySample, toy_sample
+from anomalib_clip3dad.toy import CATEGORIES, ToySample, toy_sample
+from anomalib_clip3dad.toy.defects import DEFECTS
 
-Twins = Callable[[str, str, int], tuple[ToySample, ToySample]]
-
-
-@cache
-def _twins(category: str, kind: str, index: int) -> tuple[ToySample, ToySample]:
-    return (
-        toy_sample(category, kind, 11, index=index, flawless=True),
-        toy_sample(category, kind, 11, index=index),
-    )
+SIZE = (120, 120)
 
 
-@pytest.fixture
-def twins() -> Twins:
-    """(flawless, defective) of a category, kind and index at 240 x 240; each made once."""
-    return _twins
+class Twins(NamedTuple):
+    """A sample of a kind and what it would be without its defect."""
+
+    name: str
+    kind: str
+    normal: ToySample
+    anomalous: ToySample
+
+
+@pytest.fixture(scope="session")
+def all_twins() -> list[Twins]:
+    """One pair for each defect of each kind, on the categories in turn."""
+    wanted = [(kind, index) for kind, defects in DEFECTS.items() for index in range(len(defects))]
+    wanted += [("missing", 0)]
+    made = []
+    for number, (kind, index) in enumerate(wanted):
+        category = CATEGORIES[number % len(CATEGORIES)]
+        both = [toy_sample(category, kind, 11, index=index, size=SIZE, flawless=flawless) for flawless in (True, False)]
+        made.append(Twins(f"{category} {kind} {index}", kind, *both))
+    return made
 
 
 @pytest.fixture

@@ -12,12 +12,15 @@ def _step(field: np.ndarray, axis: int) -> float:
 def test_noise_is_standardised_and_periodic(rng: np.random.Generator) -> None:
     field = noise(rng, 2, 20)
     assert abs(float(field.mean())) < 0.01
+    assert abs(float(field.std()) - 1) < 1e-4
     seam = float(np.abs(field[:, 0] - field[:, -1]).mean())
     assert seam < 1.5 * _step(field, 1)
 
 
 def test_noise_grain_follows_its_wavelengths_and_stretch(rng: np.random.Generator) -> None:
-    assert _step(noise(rng, 1, 10), 0) > 2 * _step(noise(rng, 8, 60), 0)
+    fine = _step(noise(rng, 1, 10), 0)
+    assert fine > 2 * _step(noise(rng, 8, 60), 0)
+    assert _step(noise(rng, 1, 10, slope=0.0), 0) > 1.2 * fine
     stretched = noise(rng, 1, 10, stretch=5)
     assert _step(stretched, 0) > 2 * _step(stretched, 1)
 

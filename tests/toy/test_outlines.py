@@ -26,14 +26,14 @@ def test_rounded_edge_is_a_quarter_circle() -> None:
     np.testing.assert_allclose(rounded(depth, 10.0, 2.0), [8.0, 8.0 + np.sqrt(3), 10.0], atol=1e-3)
 
 
-def test_step_rises_once() -> None:
-    values = step(np.linspace(-3, 3, 50), 2.0)
-    assert values[0] == 0
-    assert values[-1] == 1
-    assert (np.diff(values) >= 0).all()
+def test_step_is_smooth_and_centred() -> None:
+    depth = np.array([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0])
+    np.testing.assert_allclose(step(depth, 2.0), [0, 0, 5 / 32, 0.5, 27 / 32, 1, 1])
 
 
 def test_spots_lie_on_their_circle() -> None:
     spots = circle_of_spots(5, 12.0, 0.3)
+    np.testing.assert_allclose(spots[0], (12 * np.cos(0.3), 12 * np.sin(0.3)))
     np.testing.assert_allclose(np.hypot(*np.array(spots).T), 12.0)
-    assert nearest_spot(np.array([spots[3][0]]), np.array([spots[3][1]]), spots)[0] < 1e-6
+    x, y = np.array(spots[3])[:, None] * (1 + 5 / 12)
+    np.testing.assert_allclose(nearest_spot(x, y, spots), 5)

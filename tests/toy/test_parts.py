@@ -2,23 +2,35 @@
 import numpy as np
 import pytest
 
+from anomalib_clip3dad.toy.materials import table
 from anomalib_clip3dad.toy.parts import CATEGORIES, build_part, check_category
+from anomalib_clip3dad.toy.relief import Relief
 
 
-def test_there_are_enough_categories() -> None:
-    assert len(CATEGORIES) >= 5
-    assert all(name.isalpha() and name.islower() for name in CATEGORIES)
+@pytest.fixture(scope="module")
+def siblings() -> dict[str, list[Relief]]:
+    """Two parts of each category."""
+    return {name: [build_part(name, np.random.default_rng(seed)) for seed in (0, 1)] for name in CATEGORIES}
 
 
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_siblings_are_alike_but_not_equal(category: str) -> None:
-    one, other = (build_part(category, np.random.default_rng(seed)) for seed in (0, 1))
-    assert not np.array_equal(one.height, other.height)
-    assert abs(float(one.height.max() - other.height.max())) < 2.5  # the smallest defect is deeper
-    areas = [np.count_nonzero(part.height) for part in (one, other)]
-    assert 0.9 < areas[0] / areas[1] < 1.1
-    assert one.albedo.min() >= 0
-    assert one.albedo.max() <= 1
+def test_siblings_are_alike_but_not_equal(siblings: dict[str, list[Relief]]) -> None:
+    for category, (one, other) in siblings.items():
+        assert not np.array_equal(one.height, other.height), category
+        assert not np.array_equal(one.albedo, other.albedo), category
+        assert abs(one.height.max() - other.height.max()) < 2.5, category  # the smallest defect is deeper
+        areas = [np.count_nonzero(part.height) for part in (one, other)]
+        assert 0.9 < areas[0] / areas[1] < 1.1, category
+        means = [part.albedo[part.height > 0].mean(axis=0) for part in (one, other)]
+        np.testing.assert_allclose(*means, atol=0.07, err_msg=category)
+
+
+def test_parts_have_a_texture_and_stand_out_from_the_table(siblings: dict[str, list[Relief]]) -> None:
+    mat = table(np.random.default_rng(0)).mean(axis=(0, 1))
+    for category, (part, _) in siblings.items():
+        surface = part.albedo[part.height > 0]
+        assert 0 <= part.albedo.min() < part.albedo.max() <= 1, category
+        assert surface.std(axis=0).max() > 0.01, category
+        assert np.abs(surface.mean(axis=0) - mat).max() > 0.1, category
 
 
 def test_unknown_category_names_the_known_ones() -> None:

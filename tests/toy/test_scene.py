@@ -2,7 +2,7 @@
 import numpy as np
 
 from anomalib_clip3dad.toy.relief import cell_of
-from anomalib_clip3dad.toy.scene import Scene, build_scene, picture, scan, seen
+from anomalib_clip3dad.toy.scene import Scene, build_scene, picture, scan
 
 SIZE = (90, 110)
 
@@ -11,23 +11,10 @@ def _scene(seed: int = 0) -> Scene:
     return build_scene("gear", SIZE, [np.random.default_rng([seed, stream]) for stream in range(3)])
 
 
-def test_everything_has_the_pictures_size() -> None:
-    scene = _scene()
-    assert scene.hit.z.shape == scene.holes.shape == scene.on_part.shape == SIZE
-    assert scene.fine_hit.z.shape == (180, 220)
-    assert picture(scene, scene.part).shape == (*SIZE, 3)
-
-
 def test_remembered_hits_are_those_of_a_fresh_look() -> None:
     scene = _scene()
     copied = scene.part._replace(height=scene.part.height.copy())  # another array: traced anew
     np.testing.assert_array_equal(picture(scene, scene.part), picture(scene, copied))
-
-
-def test_seen_carries_cells_into_the_picture() -> None:
-    scene = _scene()
-    np.testing.assert_array_equal(seen(scene.part.height > 0, scene.hit), scene.on_part)
-    assert not seen(np.zeros_like(scene.part.height, dtype=bool), scene.hit).any()
 
 
 def test_scan_leaves_the_holes_empty() -> None:

@@ -20,9 +20,8 @@ def _distance_to_sphere(pose: Pose, radius: float) -> Field:
         return (-half_b - np.sqrt(half_b**2 - square * (centre @ centre - radius**2))) / square
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_hemisphere_and_plane_agree_with_the_formula(seed: int) -> None:
-    pose = draw_pose(np.random.default_rng(seed))
+def test_hemisphere_and_plane_agree_with_the_formula() -> None:
+    pose = draw_pose(np.random.default_rng(0))
     height = np.sqrt(np.maximum(35**2 - part_grid().radius ** 2, 0)).astype(np.float32)
     hit = trace(height, pose, RAYS)
     centre, rays = to_part(pose, RAYS)
@@ -40,9 +39,8 @@ GEAR = gear(part_grid()).astype(np.float32)
 
 
 @pytest.mark.parametrize("height", [GEAR, RIDGE], ids=["gear", "ridge"])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_agrees_with_a_slow_march(height: Field, seed: int) -> None:
-    pose = draw_pose(np.random.default_rng(seed))
+def test_agrees_with_a_slow_march(height: Field) -> None:
+    pose = draw_pose(np.random.default_rng(1))
     hit = trace(height, pose, RAYS)
     centre, rays = to_part(pose, RAYS)
     depth = (31.0 - centre[2]) / rays[..., 2]

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anomalib_clip3dad.toy import toy_sample, write_toy3d, writer
+from anomalib_clip3dad.toy import KINDS, toy_sample, write_toy3d, writer
 
 SMALL = {"size": (64, 72), "train": 2, "validation": 1, "good": 1, "defects": 1, "progress": False}
 
@@ -34,26 +34,26 @@ def test_layout_is_that_of_mvtec_3d(root: Path) -> None:
     assert [path.name for path in root.iterdir()] == ["bracket"]
 
 
-@pytest.mark.parametrize("kind", ["good", "geometry", "colour", "combined", "missing"])
-def test_files_hold_the_sample(root: Path, kind: str) -> None:
-    folder = root / "bracket" / "test" / kind
-    sample = toy_sample("bracket", kind, 3, size=(64, 72))
-    rgb, gt = (Image.open(folder / part / "000.png") for part in ("rgb", "gt"))
-    xyz = tifffile.imread(folder / "xyz" / "000.tiff")
-    assert (rgb.mode, gt.mode, xyz.dtype.name, xyz.shape) == ("RGB", "L", "float32", (64, 72, 3))
-    np.testing.assert_array_equal(np.asarray(rgb), sample.rgb)
-    np.testing.assert_array_equal(xyz, sample.xyz)
-    np.testing.assert_array_equal(np.asarray(gt), np.where(sample.mask, 255, 0))
-    assert bool(sample.mask.any()) == (kind != "good")
+def test_files_hold_the_sample(root: Path) -> None:
+    for split, kind, index in [("train", "good", 1), *(("test", kind, 0) for kind in KINDS)]:
+        folder, name = root / "bracket" / split / kind, f"{index:03d}"
+        sample = toy_sample("bracket", kind, 3, split=split, index=index, size=(64, 72))
+        rgb, xyz = Image.open(folder / "rgb" / f"{name}.png"), tifffile.imread(folder / "xyz" / f"{name}.tiff")
+        assert (rgb.mode, xyz.dtype.name, xyz.shape) == ("RGB", "float32", (64, 72, 3)), kind
+        np.testing.assert_array_equal(np.asarray(rgb), sample.rgb, kind)
+        np.testing.assert_array_equal(xyz, sample.xyz, kind)
+        assert sample.mask.any() == (kind != "good"), kind
+        if split == "test":
+            gt = Image.open(folder / "gt" / f"{name}.png")
+            assert gt.mode == "L"
+            np.testing.assert_array_equal(np.asarray(gt), np.where(sample.mask, 255, 0), kind)
 
 
-def test_same_settings_same_bytes_and_other_counts_keep_the_samples(root: Path, tmp_path: Path) -> None:
-    write_toy3d(tmp_path / "again", "bracket", seed=3, **SMALL)
-    assert _files(tmp_path / "again") == _files(root)
-    write_toy3d(tmp_path / "other", "bracket", seed=3, **{**SMALL, "train": 1, "validation": 2, "good": 0})
-    one, other = _files(root / "bracket"), _files(tmp_path / "other" / "bracket")
+def test_other_counts_keep_the_samples(root: Path, tmp_path: Path) -> None:
+    write_toy3d(tmp_path, "bracket", seed=3, **{**SMALL, "train": 1, "validation": 2, "defects": 0})
+    one, other = _files(root / "bracket"), _files(tmp_path / "bracket")
     common = (set(one) & set(other)) - {"toy3d.json"}
-    assert len(common) == 2 + 2 + 12
+    assert len(common) == 2 + 2 + 3
     assert all(one[name] == other[name] for name in common)
 
 
@@ -83,30 +83,27 @@ def test_other_settings_are_refused(root: Path) -> None:
         write_toy3d(root, "bracket", seed=4, **{**SMALL, "train": 5})
 
 
-@pytest.mark.parametrize("note", [None, "{", "[]", "{}", '{"settings": 1}'])
-def test_foreign_folder_is_refused(tmp_path: Path, note: str | None) -> None:
+def test_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gear").mkdir()
-    if note is not None:
-        (tmp_path / "gear" / "toy3d.json").write_text(note)
-    with pytest.raises(ValueError, match=r"no readable toy3d\.json.*delete the folder"):
-        write_toy3d(tmp_path, "gear", **SMALL)
+    for note in (None, "{", "[]", "{}", '{"settings": 1}'):
+        if note is not None:
+            (tmp_path / "gear" / "toy3d.json").write_text(note)
+        with pytest.raises(ValueError, match=r"no readable toy3d\.json.*delete the folder"):
+            write_toy3d(tmp_path, "gear", **SMALL)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_interrupted_write_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
+def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     def interrupted(*arguments: object, **settings: object) -> object:
-        if len(made) == 2:
-            raise error
+        if made:
+            raise KeyboardInterrupt
         made.append(toy_sample(*arguments, **settings))
         assert list(tmp_path.iterdir()), "nothing was begun"
         return made[-1]
 
     monkeypatch.setattr(writer, "toy_sample", interrupted)
-    with pytest.raises(error):
+    with pytest.raises(KeyboardInterrupt):
         write_toy3d(tmp_path, "gear", **SMALL)
     assert list(tmp_path.iterdir()) == []
 
