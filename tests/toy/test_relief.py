@@ -16,15 +16,16 @@ def test_larger_scale_makes_shapes_larger() -> None:
     assert np.count_nonzero(part_grid(1.1).radius < 30) > np.count_nonzero(part_grid(1.0).radius < 30)
 
 
-def test_cell_of_finds_the_cells_own_centre() -> None:
+def test_cell_of_finds_the_nearest_centre() -> None:
     grid = part_grid()
-    row, column, inside = cell_of(grid.x, grid.y)
+    row, column, inside = cell_of(grid.x + 0.1, grid.y - 0.1)  # a third of a cell
     assert inside.all()
     np.testing.assert_array_equal(row, np.arange(CELLS)[:, None].repeat(CELLS, 1))
     np.testing.assert_array_equal(column.T, row)
 
 
 def test_cell_of_wraps_beyond_the_patch() -> None:
-    beyond = np.array([part_grid().x[0, -1] + CELL_MM])
-    row, column, inside = cell_of(beyond, -beyond)
-    assert (int(column[0]), int(row[0]), bool(inside[0])) == (0, CELLS - 1, False)
+    beyond = part_grid().x[0, -1] + CELL_MM
+    row, column, inside = cell_of(beyond * np.array([1, -1, 0, 0]), beyond * np.array([0, 0, 1, -1]))
+    assert column[:2].tolist() == row[2:].tolist() == [0, CELLS - 1]
+    assert not inside.any()

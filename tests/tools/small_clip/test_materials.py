@@ -65,20 +65,6 @@ def test_the_first_are_what_machines_and_moulds_make() -> None:
         assert words & {"plastic", "rubber", "metal", "steel", "iron"}, material.names
 
 
-def test_tables() -> None:
-    names = [name for material in MATERIALS for name in material.names]
-    assert len(MATERIALS) >= 22
-    assert len(set(names)) == len(names)
-    assert len(COLOURS) >= 16
-    assert len(set(COLOURS.values())) == len(COLOURS)
-    assert all(0 <= channel <= 1 for rgb in COLOURS.values() for channel in rgb)
-    for material in MATERIALS:
-        assert set(material.colours) <= set(COLOURS)
-        assert len(set(material.colours)) == len(material.colours) >= 1
-        assert 0 <= material.gloss <= 0.6
-        assert 0 <= material.grain <= 0.012
-
-
 def test_stripes_at_points_computed_by_hand() -> None:
     # p = 1/6 of a half turn is 30 degrees, so u = x cos 30 + y sin 30
     p = torch.tensor([[1 / 6, 0.0, 0.0, 0.0]])
