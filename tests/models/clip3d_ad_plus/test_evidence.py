@@ -133,3 +133,25 @@ def test_a_map_counts_by_what_it_shows_in_anomalies_and_not_beside_them() -> Non
     weights = fitted(shots, flawed=one).map_weight
     assert weights[KINDS.index("colour")] == 1
     assert weights[KINDS.index("geometry")] == 0
+
+
+def test_score_and_map_count_each_kind_by_its_own_weight() -> None:
+    """As the only shot: median 0, unit (3 + 3 + 0) / 3 = 2; half of log 2 is the score, a quarter of 3 / 2 the map."""
+    scale = fitted(evidence("colour", [[0, 0], [3, 3]]))
+    place = KINDS.index("colour")
+    scale.score_weight = torch.zeros(len(KINDS) + 2)
+    scale.score_weight[place] = 0.5
+    scale.map_weight = torch.full((len(KINDS),), 0.25)
+    found = scale(evidence("colour", [[0, 0], [3, 3]]))
+    shown = torch.tensor([[0.0, 0.0], [0.25 * 3 / 2, 0.25 * 3 / 2]])
+    torch.testing.assert_close(found.shares[0, place], shown)
+    torch.testing.assert_close(found.anomaly_map[0], shown / (1 + shown))
+    score = 0.5 * math.log(2)
+    assert found.score.item() == pytest.approx(score / (1 + score), abs=1e-6)
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_more_shots_that_agree_are_believed_more(shots: int) -> None:
+    """Shots without any difference: half of the unit over the root of their number remains."""
+    scale = fitted(joined(*[evidence("colour", [[0, 0], [3, 3]])] * shots))
+    torch.testing.assert_close(scale.deviation[: len(KINDS)], torch.full((len(KINDS),), 0.5 / math.sqrt(shots)))
