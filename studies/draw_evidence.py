@@ -18,6 +18,7 @@ from matplotlib import pyplot as plt
 from torch import Tensor
 from zero_shot import parts_of
 
+from anomalib_clip3dad.data import EVIDENCE_KINDS
 from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.models import Clip3dAdPlus
 
@@ -71,14 +72,15 @@ def main() -> None:
     for row, kind in zip(axes, kinds, strict=True):
         place = [i for i, label in enumerate(data.test_data.samples.label) if label == kind][arguments.number]
         item: Any = data.test_data[place]
-        found = model.explain(item.image[None], item.depth_map[None])
+        found = model.predict(item.image, item.depth_map)
+        assert found.pred_score is not None and found.anomaly_map is not None and found.evidence is not None  # noqa: PT018, S101
         part = draw_part(row, model, item)
         everywhere = torch.ones_like(part)
         total = draw(row[2], found.anomaly_map[0], everywhere, "magma", (0, 1))
         for axis, evidence in zip(row[3:7], found.evidence[0], strict=True):
             each = draw(axis, evidence, everywhere, "magma", (0, 3))
         row[0].set_ylabel(f"{kind}\nscore {found.pred_score.item():.2f}", fontsize=11)
-    titles = ("image, truth in red", "depth of the part", "anomaly map", *found.kinds)
+    titles = ("image, truth in red", "depth of the part", "anomaly map", *EVIDENCE_KINDS)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=11)
     bar: dict[str, Any] = {"location": "bottom", "aspect": 30, "pad": 0.01}

@@ -27,18 +27,18 @@ from torch.nn import functional
 from tqdm import tqdm
 from zero_shot import Result, image_aurocs, parts_of, pixel_metrics
 
-from anomalib_clip3dad.data import MVTec3DXYZ
+from anomalib_clip3dad.data import EVIDENCE_KINDS, MVTec3DXYZ
 from anomalib_clip3dad.geometry import PartBox, paste_map
 from anomalib_clip3dad.models import Clip3dAdPlus
-from anomalib_clip3dad.models.clip3d_ad_plus import KINDS, Evidence
+from anomalib_clip3dad.models.clip3d_ad_plus import Evidence
 from anomalib_clip3dad.models.part_cut import cut_part
 from anomalib_clip3dad.toy import CATEGORIES
 
 
 def sets_of_kinds() -> Iterator[tuple[str, ...]]:
     """Each kind, all pairs, all."""
-    for size in (1, 2, len(KINDS)):
-        yield from combinations(KINDS, size)
+    for size in (1, 2, len(EVIDENCE_KINDS)):
+        yield from combinations(EVIDENCE_KINDS, size)
 
 
 def trained(data: MVTec3DXYZ, settings: dict[str, Any]) -> Clip3dAdPlus:
@@ -85,7 +85,7 @@ def measure(model: Clip3dAdPlus, data: MVTec3DXYZ) -> Iterator[Result]:
 def by_kinds(model: Clip3dAdPlus, evidence: Evidence, kinds: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Scores and maps of a model that uses only these kinds of evidence; the others count as zero."""
     scale = model.model.scale
-    shown = torch.tensor([kind in kinds for kind in KINDS])
+    shown = torch.tensor([kind in kinds for kind in EVIDENCE_KINDS])
     found = scale(evidence)
     pieces = scale.pieces(evidence)
     counts = torch.cat([shown, torch.full((evidence.words.shape[1],), "words" in kinds)])
@@ -108,7 +108,7 @@ def runs(arguments: argparse.Namespace) -> Iterator[Result]:
 def tables(done: list[Result]) -> Iterator[Table]:
     """Mean and standard deviation over the seeds, of means over the categories; with all evidence, also by category."""
     metrics = [name for name in done[0] if name not in {"category", "k_shot", "seed", "kinds"}]
-    everything = " + ".join(KINDS)
+    everything = " + ".join(EVIDENCE_KINDS)
     for k_shot in dict.fromkeys(row["k_shot"] for row in done):
         table = Table("", *metrics, title=f"{k_shot} shots")
         alike = [row for row in done if row["k_shot"] == k_shot]

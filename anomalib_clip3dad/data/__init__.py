@@ -2,6 +2,7 @@
 
 """What a sample is and where it comes from."""
 
+from anomalib_clip3dad.data.batch import EVIDENCE_KINDS, RGBXYZBatch, RGBXYZItem
 from anomalib_clip3dad.data.eyecandies import Eyecandies
 from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
 from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
@@ -11,12 +12,15 @@ from anomalib_clip3dad.data.shots import KShotSampler, choose_shots
 from anomalib_clip3dad.data.toy3d import Toy3D
 
 __all__ = [
+    "EVIDENCE_KINDS",
     "Eyecandies",
     "Folder3DXYZ",
     "Intrinsics",
     "KShotSampler",
     "MVTec3DXYZ",
     "MVTec3DXYZDataset",
+    "RGBXYZBatch",
+    "RGBXYZItem",
     "Toy3D",
     "choose_shots",
     "read_intrinsics",

@@ -2,9 +2,11 @@
 
 """The data set that reads a table of samples, whatever the layout of the files is."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from anomalib import TaskType
-from anomalib.data.dataclasses import DepthItem
 from anomalib.data.datasets import AnomalibDepthDataset
 from anomalib.data.utils import LabelName
 from pandas import DataFrame, Series
@@ -12,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Image, Mask
 
+from anomalib_clip3dad.data.batch import RGBXYZBatch, RGBXYZItem
 from anomalib_clip3dad.data.intrinsics import read_intrinsics
 from anomalib_clip3dad.data.reading import read_sample, read_truth
 
@@ -46,6 +49,11 @@ class OrganisedDataset(AnomalibDepthDataset):
         unmasked = self.samples[self.samples.label_index != int(LabelName.NORMAL)].mask_path == ""
         return TaskType.CLASSIFICATION if unmasked.any() else TaskType.SEGMENTATION
 
+    @property
+    def collate_fn(self) -> Callable[..., Any]:
+        """Makes an `RGBXYZBatch` of samples."""
+        return RGBXYZBatch.collate
+
     def read_files(self, row: Series) -> tuple[Tensor, Tensor]:
         """Read picture and cloud of one sample; what a data set with files of its own replaces.
 
@@ -75,7 +83,7 @@ class OrganisedDataset(AnomalibDepthDataset):
             return image, xyz, torch.zeros(image.shape[-2:], dtype=torch.uint8)
         return image, xyz, read_truth(row.mask_path, row.image_path, image)
 
-    def __getitem__(self, index: int) -> DepthItem:
+    def __getitem__(self, index: int) -> RGBXYZItem:
         """Read one sample and augment it.
 
         Args:
@@ -93,7 +101,7 @@ class OrganisedDataset(AnomalibDepthDataset):
             together = [Image(image), Mask(xyz)] + ([] if mask is None else [Mask(mask)])
             image, xyz, *rest = self.augmentations(*together)
             mask = rest[0] if rest else None
-        return DepthItem(
+        return RGBXYZItem(
             image=image,
             depth_map=xyz.as_subclass(Tensor),
             gt_mask=mask,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 from anomalib import TaskType
-from anomalib.data.dataclasses import DepthItem
 from anomalib.data.utils import LabelName
 from pandas import Series
 from torch import Tensor
 
+from anomalib_clip3dad.data.batch import RGBXYZItem
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
 from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.seeding import drawing_from
@@ -57,7 +57,7 @@ class SyntheticDefects(OrganisedDataset):
             faulty = synthesise(image, xyz, foreground, self._textures, geometry=_GEOMETRY)
         return faulty.image, faulty.xyz, faulty.mask.to(torch.uint8)
 
-    def __getitem__(self, index: int) -> DepthItem:
+    def __getitem__(self, index: int) -> RGBXYZItem:
         """Read one sample and augment it; as `OrganisedDataset`, but that the path of a faulty one is no file."""
         item = super().__getitem__(index)
         if item.gt_label:  # or its picture would be drawn over that of the good one

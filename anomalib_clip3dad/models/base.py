@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from anomalib import LearningType
-from anomalib.data import DepthBatch, InferenceBatch
+from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from anomalib_clip3dad.callbacks import prepare_cloud
-from anomalib_clip3dad.data import Intrinsics
+from anomalib_clip3dad.data import Intrinsics, RGBXYZBatch
 from anomalib_clip3dad.data.arrays import Array, as_part
 from anomalib_clip3dad.export import RGBXYZExportMixin
 from anomalib_clip3dad.geometry import foreground_mask, resize_organised
@@ -86,6 +86,14 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         Returns:
             `pred_score` (B,) and `anomaly_map` (B, H, W), raw, larger = more anomalous.
         """
+
+    def judge_and_explain(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[InferenceBatch, Tensor | None]:
+        """Score as `judge` does, and say why; arguments are those of `judge`.
+
+        Returns:
+            The answer of `judge`, and the evidence (B, 4, H, W) as in `RGBXYZBatch`; None where a model has none.
+        """
+        return self.judge(image, xyz, foreground), None
 
     def own_callbacks(self) -> Sequence[Callback]:
         """Callbacks that stand before all others; `given` finds one that replaces a default."""
@@ -162,10 +170,10 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
 
     # ------------------------------------------------------------------ steps
     def validation_step(self, batch: Any, *_: Any) -> Any:
-        """Score a batch: `pred_score` and `anomaly_map` are raw."""
+        """Score a batch: `pred_score` and `anomaly_map` are raw; `evidence` where model and batch know of it."""
         foreground = prepare_cloud(batch)
-        found = self.judge(batch.image.as_subclass(Tensor), batch.depth_map, foreground)
-        return batch.update(pred_score=found.pred_score, anomaly_map=found.anomaly_map)
+        found, evidence = self.judge_and_explain(batch.image.as_subclass(Tensor), batch.depth_map, foreground)
+        return batch.update(pred_score=found.pred_score, anomaly_map=found.anomaly_map, evidence=evidence)
 
     predict_step = validation_step
 
@@ -206,7 +214,7 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         xyz = resize_organised(xyz, (image.shape[-2], image.shape[-1]))
         return image, xyz, foreground_mask(xyz)
 
-    def predict(self, image: Array, xyz: Array, camera: Intrinsics | str | Path | None = None) -> DepthBatch:
+    def predict(self, image: Array, xyz: Array, camera: Intrinsics | str | Path | None = None) -> RGBXYZBatch:
         """Judge one part: no Engine, no data module.
 
         Args:
@@ -216,8 +224,8 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
 
         Returns:
             A batch of one: `pred_score` (1,), `anomaly_map` (1, S, S), and `pred_label` (1,) and `pred_mask` (1, S, S)
-            where a threshold is known; normalised as training's validation set it, 0.5 = threshold. `image` and
-            `depth_map` are those given.
+            where a threshold is known; normalised as training's validation set it, 0.5 = threshold. `evidence` (1, 4,
+            S, S) from models that say why. `image` and `depth_map` are those given.
 
         Raises:
             FileNotFoundError: See `as_part`.
@@ -228,15 +236,18 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         self.eval()
         try:
             with torch.inference_mode():
-                found = self(*(values[None].to(self.device) for values in part))
+                prepared = self.prepare(*(values[None].to(self.device) for values in part))
+                found, evidence = self.judge_and_explain(*prepared)
+                found = self.post_processor(found) if self.post_processor else found
         finally:
             self.train(was_training)
         known = self.has_threshold
-        return DepthBatch(
+        return RGBXYZBatch(
             image=part.image[None],
             depth_map=part.xyz[None],
             pred_score=found.pred_score,
             anomaly_map=found.anomaly_map,
+            evidence=evidence,
             pred_label=found.pred_label if known else None,
             pred_mask=found.pred_mask if known else None,
             image_path=[str(image)] if isinstance(image, str | Path) else None,

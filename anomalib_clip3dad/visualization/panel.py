@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from anomalib.data import DepthBatch, DepthItem
 from anomalib.visualization import ImageVisualizer, visualize_image_item
@@ -12,7 +13,10 @@ from anomalib.visualization.image.functional import add_text_to_image, apply_col
 from PIL import Image
 from torch import Tensor
 
+from anomalib_clip3dad.data import EVIDENCE_KINDS
 from anomalib_clip3dad.geometry import foreground_mask, validity_mask
+
+_MOST_EVIDENCE = 3.0  # three times what normal parts show is as bright as any
 
 
 def depth_picture(xyz: Tensor) -> Image.Image:
@@ -40,8 +44,22 @@ def depth_picture(xyz: Tensor) -> Image.Image:
     return Image.fromarray(np.where(valid[..., None], coloured, 0).astype(np.uint8))
 
 
+def evidence_pictures(evidence: Tensor) -> list[Image.Image]:
+    """Colour each kind of evidence.
+
+    Args:
+        evidence: (K, H, W), 1 = as much as the most anomalous places of normal parts, see `RGBXYZItem`.
+
+    Returns:
+        K RGB pictures, H x W: black at 0, white from `_MOST_EVIDENCE` on.
+    """
+    shown = (evidence / _MOST_EVIDENCE).clamp(0, 1).cpu().numpy()
+    colours = mpl.colormaps["inferno"]
+    return [Image.fromarray(colours(kind, bytes=True)[..., :3]) for kind in shown]
+
+
 class DepthVisualizer(ImageVisualizer):
-    """anomalib's panel with the depth beside the image.
+    """anomalib's panel with the depth beside the image, and the evidence, where a model tells it, after all else.
 
     Pictures are named after the last folders of the image, without "rgb": `test/hole/000.png`. anomalib names those of
     3D data `rgb/000.png`, so that defect types overwrite each other (read in anomalib 2.7.0).
@@ -51,7 +69,8 @@ class DepthVisualizer(ImageVisualizer):
         """Draw one sample.
 
         Args:
-            item: with `image` or `image_path`, and any of `depth_map`, `gt_mask`, `anomaly_map`, `pred_mask`.
+            item: with `image` or `image_path`, and any of `depth_map`, `gt_mask`, `anomaly_map`, `pred_mask` and
+                `evidence`.
 
         Returns:
             The panel, None if there is nothing to draw.
@@ -69,16 +88,25 @@ class DepthVisualizer(ImageVisualizer):
         )
         if drawn is None or item.depth_map is None or item.depth_map.ndim != 3:
             return drawn
-        tile = depth_picture(item.depth_map).resize(self.field_size, Image.Resampling.NEAREST)
-        text = {key: value for key, value in self.text_config.items() if key != "enable"}
-        if self.text_config["enable"]:
-            tile = add_text_to_image(tile, "Depth", **text)
         first = self.field_size[0]
-        panel = Image.new("RGB", (drawn.width + first, drawn.height))
-        panel.paste(drawn.crop((0, 0, first, drawn.height)), (0, 0))
-        panel.paste(tile, (first, 0))
-        panel.paste(drawn.crop((first, 0, drawn.width, drawn.height)), (2 * first, 0))
+        tiles = [drawn.crop((0, 0, first, drawn.height)), self._tile(depth_picture(item.depth_map), "Depth")]
+        tiles.append(drawn.crop((first, 0, drawn.width, drawn.height)))
+        evidence = getattr(item, "evidence", None)
+        if evidence is not None:
+            pictures = zip(evidence_pictures(evidence), EVIDENCE_KINDS, strict=True)
+            tiles += [self._tile(picture, f"Evidence: {kind}") for picture, kind in pictures]
+        panel = Image.new("RGB", (sum(tile.width for tile in tiles), drawn.height))
+        left = 0
+        for tile in tiles:
+            panel.paste(tile, (left, 0))
+            left += tile.width
         return panel
+
+    def _tile(self, picture: Image.Image, title: str) -> Image.Image:
+        """A picture as one of anomalib's fields."""
+        tile = picture.resize(self.field_size, Image.Resampling.NEAREST)
+        text = {key: value for key, value in self.text_config.items() if key != "enable"}
+        return add_text_to_image(tile, title, **text) if self.text_config["enable"] else tile
 
     def on_test_batch_end(  # type: ignore[override]
         self,

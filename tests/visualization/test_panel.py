@@ -7,6 +7,7 @@ import torch
 from anomalib.data import DepthItem
 from PIL import Image
 
+from anomalib_clip3dad.data import EVIDENCE_KINDS, RGBXYZItem
 from anomalib_clip3dad.visualization import DepthVisualizer, depth_picture
 from tests.conftest import bumpy_part, depth_batch
 
@@ -45,6 +46,19 @@ def test_panel_puts_the_depth_second(tmp_path: Path) -> None:
     tile = np.asarray(panel.crop((256, 0, 512, 256)))
     expected = np.asarray(depth_picture(xyz).resize((256, 256), Image.Resampling.NEAREST))
     assert (tile == expected).mean() > 0.95
+
+
+def test_evidence_stands_behind_all_else_one_tile_for_each_kind(tmp_path: Path) -> None:
+    image, xyz = bumpy_part(60, 80)
+    Image.new("RGB", (80, 60)).save(tmp_path / "a.png")
+    evidence = torch.zeros(len(EVIDENCE_KINDS), 60, 80)
+    evidence[2, :, 40:] = 9.0
+    item = RGBXYZItem(image=image, depth_map=xyz, image_path=str(tmp_path / "a.png"), evidence=evidence)
+    panel = DepthVisualizer(text_config={"enable": False}).panel(item)
+    assert panel is not None
+    tiles = np.asarray(panel)[:256, -4 * 256 :].reshape(256, 4, 256, 3).astype(int).sum(axis=-1)
+    assert tiles[128, :, 64].max() < 20
+    assert (tiles[128, :, 192] > 500).tolist() == [False, False, True, False]
 
 
 def test_what_is_on_no_disk_is_drawn_from_the_batch(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clip3dAdPlus: words, a memory of the colours, a memory of the surface and what was not measured, judged together."""
 
-from .evidence import KINDS, Evidence
+from .evidence import Evidence
 from .lightning_model import Clip3dAdPlus
 from .torch_model import Clip3dAdPlusModel
 
-__all__ = ["KINDS", "Clip3dAdPlus", "Clip3dAdPlusModel", "Evidence"]
+__all__ = ["Clip3dAdPlus", "Clip3dAdPlusModel", "Evidence"]

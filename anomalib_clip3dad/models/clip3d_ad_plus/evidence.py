@@ -9,9 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-KINDS = ("words", "colour", "geometry", "missing")
-"""What the maps are evidence of: what the prompts say, what differs from the shots in the picture and on the surface,
-and what was measured on the shots and is not here, or the other way round."""
+from anomalib_clip3dad.data.batch import EVIDENCE_KINDS
 
 _TOP = 3  # patches that a score goes by: one alone is noise
 # Few shots agree by chance, and one always does: deviations of less than this over the root of their number are not
@@ -25,7 +23,7 @@ class Evidence(NamedTuple):
     """What B samples show, before any scale; larger = more anomalous.
 
     Attributes:
-        maps: (B, 4, h, w), see `KINDS`.
+        maps: (B, 4, h, w), see `EVIDENCE_KINDS`.
         words: (B, 2), logits of the [CLS] of the picture and of the views' mean; (B, 1) without views.
         part: (B, h, w), share of each patch that shows the part, in [0, 1].
     """
@@ -62,8 +60,8 @@ class Judgement(NamedTuple):
     Attributes:
         score: (B,) in [0, 1).
         anomaly_map: (B, h, w) in [0, 1).
-        shares: (B, 4, h, w), what each of `KINDS` adds at each patch, in the unit of the shots (1 = as much as the most
-            anomalous places of a normal part) times the weight of its map.
+        shares: (B, 4, h, w), what each of `EVIDENCE_KINDS` adds at each patch, in the unit of the shots (1 = as much as
+            the most anomalous places of a normal part) times the weight of its map.
     """
 
     score: Tensor
@@ -94,9 +92,9 @@ class EvidenceScale(nn.Module):
     def __init__(self, num_words: int) -> None:
         super().__init__()
         for name in ("median", "spread", "map_weight"):
-            self.register_buffer(name, torch.zeros(len(KINDS)))
+            self.register_buffer(name, torch.zeros(len(EVIDENCE_KINDS)))
         for name in ("mean", "deviation", "score_weight"):
-            self.register_buffer(name, torch.zeros(len(KINDS) + num_words))
+            self.register_buffer(name, torch.zeros(len(EVIDENCE_KINDS) + num_words))
 
     def fit(self, left_out: Evidence, turned_words: Tensor, least_spread: Tensor, flawed: Flawed) -> None:
         """Learn the scales.
@@ -117,7 +115,7 @@ class EvidenceScale(nn.Module):
         words = torch.cat([left_out.words, turned_words])
         variance = torch.cat([maps.var(dim=0, correction=0), words.var(dim=0, correction=0)])
         least = self.mean.new_tensor(
-            [_LEAST_DEVIATION / len(maps) ** 0.5] * len(KINDS) + [_LEAST_LOGIT] * words.shape[1]
+            [_LEAST_DEVIATION / len(maps) ** 0.5] * len(EVIDENCE_KINDS) + [_LEAST_LOGIT] * words.shape[1]
         )
         self.deviation = (variance + least.square()).sqrt()
         self._weigh(left_out, flawed)

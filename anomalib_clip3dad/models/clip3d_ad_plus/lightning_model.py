@@ -2,7 +2,6 @@
 """Clip3dAdPlus as an anomalib model: wiring between data, memories, metrics and checkpoints."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from anomalib.data import InferenceBatch
@@ -34,30 +33,13 @@ from anomalib_clip3dad.models.prompted import PromptedMixin
 from anomalib_clip3dad.seeding import drawing_from
 from anomalib_clip3dad.synthesis import TextureSource, synthesise
 
-from .evidence import KINDS, Judgement
+from .evidence import Judgement
 from .missing import shares
 from .torch_model import Clip3dAdPlusModel, FlawedShot, Read
 
 _ANOMALIES = 8  # on each shot, half of them on the cloud
 _ANOMALY_SIZE = (0.005, 0.05)  # share of the part, as most real ones
 _SEED = 0  # of the anomalies: the same shots make the same model
-
-
-class Explained(NamedTuple):
-    """A judgement and its reasons.
-
-    Attributes:
-        pred_score: (B,) in [0, 1).
-        anomaly_map: (B, H, W) in [0, 1).
-        kinds: what each of the reasons is evidence of.
-        evidence: (B, 4, H, W), how much each kind adds at each pixel; 1 = as much as the most anomalous places of a
-            normal part.
-    """
-
-    pred_score: Tensor
-    anomaly_map: Tensor
-    kinds: tuple[str, ...]
-    evidence: Tensor
 
 
 class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
@@ -178,39 +160,32 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         views = self.renderer(cut.image, cut.xyz, cut.foreground) if self.views else None
         return self.model.read(cut, views)
 
-    def _judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[Judgement, Cut]:
-        self.check_prompted()
-        cut = cut_part(image, xyz, foreground, self.model.size)
-        return self.model.scale(self.model.compare(self.read(cut))), cut
-
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Score pictures and their clouds, in [0, 1), as `RGBXYZModel.judge`.
+        """Score images and their clouds, in [0, 1), as `RGBXYZModel.judge`.
 
         Raises:
             ValueError: If no class was set, or the memories are empty.
         """
-        found, cut = self._judge(image, xyz, foreground)
-        return InferenceBatch(found.score, anomaly_map=self._on_picture(found.anomaly_map[:, None], cut, image)[:, 0])
+        found, cut = self._judged(image, xyz, foreground)
+        return self._on_picture(found, cut, image)
 
-    def _on_picture(self, maps: Tensor, cut: Cut, image: Tensor) -> Tensor:
-        """Bring maps (B, K, h, w) of what was cut out to the whole picture, (B, K, H, W)."""
+    def judge_and_explain(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[InferenceBatch, Tensor]:
+        """Score as `judge` does, and say how much each kind of evidence adds at each pixel."""
+        found, cut = self._judged(image, xyz, foreground)
+        return self._on_picture(found, cut, image), self._enlarge(found.shares, cut, image)
+
+    def _judged(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[Judgement, Cut]:
+        self.check_prompted()
+        cut = cut_part(image, xyz, foreground, self.model.size)
+        return self.model.scale(self.model.compare(self.read(cut))), cut
+
+    def _on_picture(self, found: Judgement, cut: Cut, image: Tensor) -> InferenceBatch:
+        anomaly_map = self._enlarge(found.anomaly_map[:, None], cut, image)[:, 0]
+        return InferenceBatch(found.score, anomaly_map=anomaly_map)
+
+    def _enlarge(self, maps: Tensor, cut: Cut, image: Tensor) -> Tensor:
+        """Bring maps (B, K, h, w) of the crop to the whole image, (B, K, H, W)."""
         assert cut.box is not None  # noqa: S101
         large = functional.interpolate(maps, self.model.size, mode="bilinear", align_corners=False)
         size = (image.shape[-2], image.shape[-1])
         return torch.stack([paste_map(each, cut.box, size) for each in large.unbind(dim=1)], dim=1)
-
-    @torch.inference_mode()
-    def explain(self, image: Tensor, xyz: Tensor) -> Explained:
-        """Say why parts are anomalous: how much each kind of evidence adds at each pixel.
-
-        Args:
-            image: (B, 3, H, W) RGB in [0, 1].
-            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) or not finite = not measured.
-
-        Returns:
-            Raw scores and maps, before the post-processor, and what they are made of.
-        """
-        image, xyz, foreground = self.prepare(image, xyz)
-        found, cut = self._judge(image, xyz, foreground)
-        anomaly_map = self._on_picture(found.anomaly_map[:, None], cut, image)[:, 0]
-        return Explained(found.score, anomaly_map, KINDS, self._on_picture(found.shares, cut, image))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalib_clip3dad.models.clip3d_ad_plus.evidence import KINDS, Evidence, EvidenceScale, Flawed, part_top
+from anomalib_clip3dad.data import EVIDENCE_KINDS
+from anomalib_clip3dad.models.clip3d_ad_plus.evidence import Evidence, EvidenceScale, Flawed, part_top
 
 WHOLE = torch.ones(1, 2, 2)
 
@@ -16,8 +17,8 @@ def evidence(
     kind: str, values: list[list[float]], words: tuple[float, float] = (0.0, 0.0), part: Tensor = WHOLE
 ) -> Evidence:
     """One sample that shows one kind alone."""
-    maps = torch.zeros(1, len(KINDS), 2, 2)
-    maps[0, KINDS.index(kind)] = torch.tensor(values)
+    maps = torch.zeros(1, len(EVIDENCE_KINDS), 2, 2)
+    maps[0, EVIDENCE_KINDS.index(kind)] = torch.tensor(values)
     return Evidence(maps, torch.tensor([words]), part)
 
 
@@ -36,7 +37,9 @@ def plain(shots: Evidence) -> Flawed:
 def fitted(shots: Evidence, turned: Tensor | None = None, flawed: Flawed | None = None) -> EvidenceScale:
     """Scales of the shots; weights of 1, unless anomalies are given."""
     scale = EvidenceScale(2)
-    scale.fit(shots, torch.empty(0, 2) if turned is None else turned, torch.zeros(len(KINDS)), flawed or plain(shots))
+    scale.fit(
+        shots, torch.empty(0, 2) if turned is None else turned, torch.zeros(len(EVIDENCE_KINDS)), flawed or plain(shots)
+    )
     return scale
 
 
@@ -46,16 +49,16 @@ def test_a_map_is_measured_by_what_the_shots_show_at_most() -> None:
     scale = fitted(shots)
     asked = evidence("colour", [[0, 2], [5, 8]])
     expected = torch.tensor([[0, 0], [3 / 1.5, 6 / 1.5]])
-    torch.testing.assert_close(scale.scaled(asked)[0, KINDS.index("colour")], expected)
+    torch.testing.assert_close(scale.scaled(asked)[0, EVIDENCE_KINDS.index("colour")], expected)
     found = scale(asked)
     torch.testing.assert_close(found.anomaly_map[0], expected / (1 + expected))
-    assert not found.shares[0, KINDS.index("words")].any()
+    assert not found.shares[0, EVIDENCE_KINDS.index("words")].any()
 
 
 def test_what_is_off_the_part_shows_nothing() -> None:
     scale = fitted(evidence("colour", [[1, 2], [4, 6]]))
     half = evidence("colour", [[9, 9], [9, 9]], part=torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]))
-    assert (scale.scaled(half)[0, KINDS.index("colour")] > 0).tolist() == [[True, False], [True, False]]
+    assert (scale.scaled(half)[0, EVIDENCE_KINDS.index("colour")] > 0).tolist() == [[True, False], [True, False]]
 
 
 def test_the_score_adds_how_many_deviations_each_piece_lies_above_the_shots() -> None:
@@ -77,13 +80,13 @@ def test_words_that_turning_changes_count_less() -> None:
     asked = evidence("colour", [[0, 0], [3, 3]], (3.0, 0.0))
     assert shaky(asked).score < steady(asked).score
     variance = torch.tensor([0.0, 4.0, -4.0]).var(correction=0)
-    torch.testing.assert_close(shaky.deviation[len(KINDS)], (variance + 1).sqrt())
+    torch.testing.assert_close(shaky.deviation[len(EVIDENCE_KINDS)], (variance + 1).sqrt())
 
 
 def test_evidence_that_differs_among_the_shots_counts_less() -> None:
     alike = joined(evidence("geometry", [[0, 0], [2, 2]]), evidence("geometry", [[0, 0], [2, 2]]))
     unlike = joined(evidence("geometry", [[0, 0], [0, 0]]), evidence("geometry", [[0, 0], [4, 4]]))
-    place = KINDS.index("geometry")
+    place = EVIDENCE_KINDS.index("geometry")
     assert fitted(unlike).deviation[place] > fitted(alike).deviation[place]
 
 
@@ -107,7 +110,7 @@ def test_evidence_counts_by_how_far_anomalies_lift_it() -> None:
     """Mean lift over the deviation of lifts and shots together, for each kind of anomaly; the larger counts."""
     shots = joined(evidence("colour", [[0, 0], [0, 0]], (0.0, 3.0)), evidence("colour", [[0, 6], [6, 6]], (0.0, 5.0)))
     scale = fitted(shots)
-    lifted = (scale.spread[KINDS.index("colour")] * 1.0).item()
+    lifted = (scale.spread[EVIDENCE_KINDS.index("colour")] * 1.0).item()
     faulty = [
         evidence("colour", [[0, 0], [lifted, lifted]], (0.5, 4.0)),
         evidence("colour", [[0, 0], [0, 0]], (-0.5, 4.0)),
@@ -115,13 +118,13 @@ def test_evidence_counts_by_how_far_anomalies_lift_it() -> None:
     mask = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]] * 2)
     flawed = Flawed(joined(*faulty), torch.tensor([0, 0]), torch.tensor([0, 1]), mask)
     weighed = fitted(shots, flawed=flawed)
-    place = KINDS.index("colour")
+    place = EVIDENCE_KINDS.index("colour")
     top = weighed._found(shots)[:, place]
     lift = weighed._found(faulty[0])[0, place] - top[0]
     expected = [lift / top.var(correction=0).sqrt(), 0.5 / 1e-3, 1 / 1.0]  # colour; the first kind's words; both kinds'
-    found = weighed.score_weight[[place, len(KINDS), len(KINDS) + 1]]
+    found = weighed.score_weight[[place, len(EVIDENCE_KINDS), len(EVIDENCE_KINDS) + 1]]
     torch.testing.assert_close(found, torch.tensor(expected).clamp(0, 1), atol=1e-3, rtol=0)
-    assert not weighed.score_weight[KINDS.index("geometry")]  # nothing lifts it
+    assert not weighed.score_weight[EVIDENCE_KINDS.index("geometry")]  # nothing lifts it
 
 
 def test_a_map_counts_by_what_it_shows_in_anomalies_and_not_beside_them() -> None:
@@ -131,17 +134,17 @@ def test_a_map_counts_by_what_it_shows_in_anomalies_and_not_beside_them() -> Non
     mask = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
     one = Flawed(Evidence(seen.maps + blind.maps, seen.words, WHOLE), torch.tensor([0]), torch.tensor([0]), mask)
     weights = fitted(shots, flawed=one).map_weight
-    assert weights[KINDS.index("colour")] == 1
-    assert weights[KINDS.index("geometry")] == 0
+    assert weights[EVIDENCE_KINDS.index("colour")] == 1
+    assert weights[EVIDENCE_KINDS.index("geometry")] == 0
 
 
 def test_score_and_map_count_each_kind_by_its_own_weight() -> None:
     """As the only shot: median 0, unit (3 + 3 + 0) / 3 = 2; half of log 2 is the score, a quarter of 3 / 2 the map."""
     scale = fitted(evidence("colour", [[0, 0], [3, 3]]))
-    place = KINDS.index("colour")
-    scale.score_weight = torch.zeros(len(KINDS) + 2)
+    place = EVIDENCE_KINDS.index("colour")
+    scale.score_weight = torch.zeros(len(EVIDENCE_KINDS) + 2)
     scale.score_weight[place] = 0.5
-    scale.map_weight = torch.full((len(KINDS),), 0.25)
+    scale.map_weight = torch.full((len(EVIDENCE_KINDS),), 0.25)
     found = scale(evidence("colour", [[0, 0], [3, 3]]))
     shown = torch.tensor([[0.0, 0.0], [0.25 * 3 / 2, 0.25 * 3 / 2]])
     torch.testing.assert_close(found.shares[0, place], shown)
@@ -154,4 +157,6 @@ def test_score_and_map_count_each_kind_by_its_own_weight() -> None:
 def test_more_shots_that_agree_are_believed_more(shots: int) -> None:
     """Shots without any difference: half of the unit over the root of their number remains."""
     scale = fitted(joined(*[evidence("colour", [[0, 0], [3, 3]])] * shots))
-    torch.testing.assert_close(scale.deviation[: len(KINDS)], torch.full((len(KINDS),), 0.5 / math.sqrt(shots)))
+    torch.testing.assert_close(
+        scale.deviation[: len(EVIDENCE_KINDS)], torch.full((len(EVIDENCE_KINDS),), 0.5 / math.sqrt(shots))
+    )

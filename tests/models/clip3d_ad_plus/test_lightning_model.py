@@ -9,7 +9,7 @@ import torch
 from anomalib.engine import Engine
 from anomalib.models import get_model, list_models
 
-from anomalib_clip3dad.data import Toy3D
+from anomalib_clip3dad.data import EVIDENCE_KINDS, Toy3D
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.models import Clip3dAdPlus
@@ -69,21 +69,26 @@ def test_the_exported_graph_says_the_same(tmp_path: Path, tiny_clip: str) -> Non
         torch.testing.assert_close(found.pred_score, expected.pred_score, atol=1e-4, rtol=0)
 
 
-def test_the_reasons_add_up_to_the_map(tmp_path: Path, tiny_clip: str) -> None:
+def test_the_evidence_adds_up_to_the_map(tmp_path: Path, tiny_clip: str) -> None:
     model = make(tiny_clip, post_processor=False)
-    engine().fit(model, datamodule=data(tmp_path, val_split_mode="none"))
+    parts, trainer = data(tmp_path, val_split_mode="none"), engine()
+    trainer.fit(model, datamodule=parts)
     image, xyz = (torch.stack(each) for each in zip(*(bumpy_part(96, 96, seed) for seed in range(2)), strict=True))
     with torch.inference_mode():
         found = model.eval()(image, xyz)
-    reasons = model.explain(image, xyz)
-    torch.testing.assert_close(reasons.anomaly_map, found.anomaly_map)
-    torch.testing.assert_close(reasons.pred_score, found.pred_score)
-    assert reasons.evidence.shape == (2, len(reasons.kinds), 96, 96)
+    reasons = model.predict(image[1], xyz[1])
+    torch.testing.assert_close(reasons.anomaly_map[0], found.anomaly_map[1])
+    torch.testing.assert_close(reasons.pred_score[0], found.pred_score[1])
+    assert reasons.evidence is not None
+    assert reasons.evidence.shape == (1, len(EVIDENCE_KINDS), 96, 96)
     assert (reasons.anomaly_map >= 0).all()
     assert (reasons.anomaly_map < 1).all()
     # bilinear steps in between: near, not equal
     total = reasons.evidence.sum(dim=1)
     assert torch.corrcoef(torch.stack([(total / (1 + total)).flatten(), reasons.anomaly_map.flatten()]))[0, 1] > 0.9
+    predicted = trainer.predict(model, datamodule=parts)
+    assert predicted
+    assert predicted[0].evidence.shape[1] == len(EVIDENCE_KINDS)
 
 
 def test_a_shot_without_points_is_refused(tiny_clip: str) -> None:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from anomalib_clip3dad.clip import VisionTower, load_clip
 from anomalib_clip3dad.clip.similarity import enlarge, patch_shares
+from anomalib_clip3dad.data import EVIDENCE_KINDS
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import MultiViewRenderer, foreground_mask
 from anomalib_clip3dad.models import Clip3dAd
 from anomalib_clip3dad.models.backbone import load_backbone
-from anomalib_clip3dad.models.clip3d_ad_plus import KINDS, Clip3dAdPlusModel
+from anomalib_clip3dad.models.clip3d_ad_plus import Clip3dAdPlusModel
 from anomalib_clip3dad.models.clip3d_ad_plus.missing import shares
 from anomalib_clip3dad.models.clip3d_ad_plus.torch_model import FlawedShot, patches_of
 from anomalib_clip3dad.models.part_cut import Cut, turn
@@ -61,7 +62,7 @@ def stained_shot(model: Clip3dAdPlusModel) -> FlawedShot:
 
 
 def evidence_of(model: Clip3dAdPlusModel, cut: Cut, kind: str) -> Tensor:
-    return model.compare(read(model, cut)).maps[0, KINDS.index(kind)]
+    return model.compare(read(model, cut)).maps[0, EVIDENCE_KINDS.index(kind)]
 
 
 def test_the_words_are_those_of_an_untrained_clip3d_ad(model: Clip3dAdPlusModel, tiny_clip: str) -> None:
@@ -105,7 +106,7 @@ def test_each_kind_sees_what_it_is_there_for(model: Clip3dAdPlusModel) -> None:
 def test_what_is_measured_here_and_not_on_the_shots_is_missing_too(model: Clip3dAdPlusModel) -> None:
     model, cut = filled(model), part(0)
     model.colour.missing.fill_(1.0)  # nothing was measured on any patch that looks like these
-    found = model.compare(read(model, cut)).maps[:, KINDS.index("missing")]
+    found = model.compare(read(model, cut)).maps[:, EVIDENCE_KINDS.index("missing")]
     torch.testing.assert_close(found, 1 - read(model, cut).missing)
     assert found.min() > 0
 
