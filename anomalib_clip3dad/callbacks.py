@@ -54,6 +54,17 @@ class AnomalySynthesis(Callback):
         self.opacity = opacity
         self.seed = seed
 
+    def state_dict(self) -> dict[str, int]:
+        """Where in the training this is, for a checkpoint that a training goes on from."""
+        return {"drawn": self._drawn, "seed": self._drawn_from()}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the anomalies that an undisturbed training would draw next."""
+        self._drawn, self.seed = state_dict["drawn"], state_dict["seed"]
+
+    def _drawn_from(self) -> int:
+        return torch.initial_seed() if self.seed is None else self.seed
+
     def on_train_batch_start(
         self,
         trainer: Trainer,
@@ -64,7 +75,7 @@ class AnomalySynthesis(Callback):
         """Double the batch."""
         foreground = prepare_cloud(batch)
         self._check(batch.depth_path, foreground)
-        seed = torch.initial_seed() if self.seed is None else self.seed
+        seed = self._drawn_from()
         made = []
         if batch_idx == 0:
             self._drawn = 0

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
 
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
-from anomalib_clip3dad.data.shots import KShotSampler, choose_shots, find_shots, samples_to_draw
+from anomalib_clip3dad.data.shots import KShotSampler, ShotLoader, choose_shots, find_shots, samples_to_draw
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
 from anomalib_clip3dad.errors import InputError
 
@@ -214,7 +214,7 @@ class FewShotDataModule(AnomalibDataModule):
         num_shots = len(self.train_data)
         num_samples = samples_to_draw(self.trainer, num_shots, self.train_batch_size)
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return DataLoader(
+        return ShotLoader(
             dataset=self.train_data,
             sampler=KShotSampler(num_shots, num_samples, self.seed, rank, processes),
             batch_size=self.train_batch_size,

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
 
 from anomalib_clip3dad.errors import InputError
 
@@ -140,15 +141,44 @@ class KShotSampler(DistributedSampler[int]):
             raise ValueError(msg)
         super().__init__(range(num_samples), num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.num_shots = num_shots
+        self.skip = 0  # indices that the next iteration leaves out, since they were drawn before
 
     def __iter__(self) -> Iterator[int]:
         epoch, self.epoch = self.epoch, self.epoch + 1
+        skip, self.skip = self.skip, 0
         # mixed, not added: with seed + epoch, the second epoch of one run would be the first of the next seed's run
         mixed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(mixed)
         rounds = math.ceil(self.total_size / self.num_shots)
         drawn = torch.cat([torch.randperm(self.num_shots, generator=generator) for _ in range(rounds)])
-        yield from drawn[self.rank : self.total_size : self.num_replicas].tolist()
+        yield from drawn[self.rank : self.total_size : self.num_replicas].tolist()[skip:]
+
+
+class ShotLoader(DataLoader[Any]):
+    """Loader of the shots that goes on where an interrupted epoch stopped.
+
+    Lightning keeps its state in checkpoints; any other loader begins the epoch anew, with samples that were seen.
+    Takes the arguments of torch's loader, with a `KShotSampler` as `sampler` and a `batch_size`.
+    """
+
+    _batches = 0  # of this epoch, so far
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Load the batches that are left of the epoch."""
+        for batch in super().__iter__():
+            self._batches += 1
+            yield batch
+        self._batches = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch were loaded."""
+        return {"batches": self._batches}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Leave out in the next iteration what was loaded."""
+        assert isinstance(self.sampler, KShotSampler) and self.batch_size  # noqa: PT018, S101
+        self._batches = state_dict["batches"] % len(self)
+        self.sampler.skip = self._batches * self.batch_size
 
 
 def _where(candidates: Sequence[str]) -> str:

@@ -41,9 +41,10 @@ class FrozenTowerMixin(LightningModule):
         self.training_files = list(getattr(getattr(self.trainer, "datamodule", None), "training_files", ()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen tower and the optimiser's memory out, and note which tower it was.
+        """Leave the frozen tower out, and note which one it was.
 
-        Adam remembers twice as much as it trains, of use only to a training that goes on; such a one starts it afresh.
+        The optimiser's memory stays in, so that a training that goes on ends as an undisturbed one: Adam's takes twice
+        the room of what it trains.
         """
         super().on_save_checkpoint(checkpoint)
         trained = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(self._frozen)}
@@ -51,8 +52,6 @@ class FrozenTowerMixin(LightningModule):
         checkpoint["tower_hash"] = self.tower_hash
         checkpoint["model"] = type(self).__name__
         checkpoint["training_files"] = list(self.training_files)
-        if "optimizer_states" in checkpoint:  # empty, not gone: Lightning 2.6 restores as many as there are
-            checkpoint["optimizer_states"] = []
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put this model's own tower under what was trained.
@@ -77,7 +76,8 @@ class FrozenTowerMixin(LightningModule):
             source = f" (pretrained={trained['pretrained']!r})" if "pretrained" in trained else ""
             msg = f"ckpt_path: the checkpoint was trained on other frozen weights{source}; give the same"
             raise InputError(msg)
-        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+        goes_on = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        if goes_on and not checkpoint.get("optimizer_states") and self.configure_optimizers() is not None:
             logger.warning("The checkpoint holds no optimiser state: the training goes on with a fresh optimiser.")
         self.training_files = checkpoint.get("training_files", ())  # none in those of earlier versions
         checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(self._frozen)}

@@ -8,7 +8,7 @@ from anomalib.data import AnomalibDataModule
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, rows_of
+from anomalib_clip3dad.models.frozen_cache import FeatureStore, join
 
 from .features import FrozenFeatures
 
@@ -45,6 +45,9 @@ class KnownShotsMixin(LightningModule):
     def read_pairs(self, batch: Any, foreground: Tensor) -> FrozenFeatures:
         """Frozen features of a batch of pairs; those of the normal half are computed once per fit.
 
+        Shots are read one by one: beside other samples the same one may differ in its last bits, and a resumed
+        training meets them in other batches than an undisturbed one.
+
         Args:
             batch: pairs, the normal half first.
             foreground: (2 B, H, W) bool, of its clouds.
@@ -53,10 +56,19 @@ class KnownShotsMixin(LightningModule):
             The features of all 2 B samples.
         """
         shots = self._shots(batch)
-        rows = slice(len(batch.image) // 2 if self._store.knows(shots) else 0, None)
         image = batch.image.as_subclass(Tensor)
-        features = self.read(self.cut(image[rows], batch.depth_map[rows], foreground[rows]))
-        if rows.start:
-            return join([self._store.get(shots), features])
-        self._store.put(shots, rows_of(features, slice(len(shots))))
-        return features
+
+        def read(rows: slice) -> FrozenFeatures:
+            return self.read(self.cut(image[rows], batch.depth_map[rows], foreground[rows]))
+
+        if not shots:
+            return read(slice(None))
+        normal = []
+        for row, shot in enumerate(shots):
+            if not self._store.knows([shot]):
+                found = read(slice(row, row + 1))
+                self._store.put([shot], found)
+                normal.append(found)
+            else:
+                normal.append(self._store.get([shot]))
+        return join([*normal, read(slice(len(shots), None))])
