@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Clip3dAd learns from its shots: metrics on held-out synthetic anomalies within the part, before and after training.
+"""What Clip3dAd learns from its shots, judged by held-out synthetic anomalies within the part.
 
 The heads are trained on frozen features of synthetic pairs on the shots, computed once. Normal training parts that are
 no shots, and synthetic anomalies on them, are what is judged: no test label is read.
@@ -75,8 +75,8 @@ def read_pairs(model: Clip3dAd, items: Sequence[Any], each: int, seed: int, size
 def judged(model: Clip3dAd, pairs: Pairs) -> Result:
     """Image AUROC, and pixel AUROC within the part, of held-out pairs."""
     core = model.model.eval()
-    normal = core.compare(pairs.normal, pairs.normal_part)
-    found = core.compare(pairs.anomalous, pairs.part)
+    normal: Any = core.compare(pairs.normal, pairs.normal_part)
+    found: Any = core.compare(pairs.anomalous, pairs.part)
     inside, beside = pairs.mask & pairs.part, pairs.part & ~pairs.mask
     return {
         "image_AUROC": auroc(normal.pred_score, found.pred_score),
@@ -119,18 +119,19 @@ def runs(arguments: argparse.Namespace) -> Iterator[Result]:
         settings = settings_of(variant) if variant.endswith(".yaml") else json.loads(variant)
         for category in arguments.categories:
             for seed in arguments.seeds:
-                shots = parts_of(
-                    category, arguments.root, k_shot=arguments.k_shot, shot_seed=seed, val_split_mode="none"
-                )
-                every = parts_of(category, arguments.root, val_split_mode="none")
+                where: Any = {"root": arguments.root, "val_split_mode": "none"}
+                shots = parts_of(category, k_shot=arguments.k_shot, shot_seed=seed, **where)
+                every = parts_of(category, **where)
                 shots.setup()
                 every.setup()
-                used = {item.image_path for item in shots.train_data}
-                others = [item for item in every.train_data if item.image_path not in used]
+                chosen: Any = shots.train_data
+                normal: Any = every.train_data
+                used = {item.image_path for item in chosen}
+                others = [item for item in normal if item.image_path not in used]
                 seed_everything(seed, verbose=False)
                 model = Clip3dAd(**settings, class_name=category.replace("_", " "), visualizer=False)
                 start = {name: value.clone() for name, value in model.state_dict().items()}
-                pairs = read_pairs(model, list(shots.train_data), arguments.pairs, seed, model._synthesis.size)
+                pairs = read_pairs(model, list(chosen), arguments.pairs, seed, model._synthesis.size)
                 held_out = read_pairs(model, others, 6, 1000 + seed, _SIZE)
                 rates = dict(model.learning_rates)
                 for frozen in (None, *arguments.frozen):
@@ -151,12 +152,16 @@ def tables(done: list[Result]) -> Iterator[Table]:
         rows = [row for row in done if row["variant"] == variant]
         for frozen, steps in dict.fromkeys((row["frozen"], row["steps"]) for row in rows):
             alike = [row for row in rows if (row["frozen"], row["steps"]) == (frozen, steps)]
-            values = [over_seeds(alike, name) if name in alike[0] else None for name in names]
-            cells = (
-                f"{v['mean']:.3f}" + (f" ±{v['deviation']:.3f}" if v["deviation"] else "") if v else "" for v in values
-            )
-            table.add_row(frozen or "nothing", str(steps), *cells)
+            table.add_row(frozen or "nothing", str(steps), *(cell(alike, name) for name in names))
         yield table
+
+
+def cell(rows: list[Result], name: str) -> str:
+    """Mean and, for several seeds, standard deviation; nothing where it was not measured."""
+    if name not in rows[0]:
+        return ""
+    value = over_seeds(rows, name)
+    return f"{value['mean']:.3f}" + (f" ±{value['deviation']:.3f}" if value["deviation"] else "")
 
 
 def main() -> None:
