@@ -16,6 +16,7 @@ from anomalib.data.utils.split import random_split
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
 
+from anomalib_clip3dad.data.kept import KeptSamples
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
 from anomalib_clip3dad.data.shots import KShotSampler, ShotLoader, choose_shots, find_shots, samples_to_draw
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
@@ -212,6 +213,8 @@ class FewShotDataModule(AnomalibDataModule):
         if not self.is_few_shot and (self.trainer is None or self.trainer.max_steps < 1):
             return super().train_dataloader()
         num_shots = len(self.train_data)
+        assert isinstance(self.train_data, OrganisedDataset)  # noqa: S101
+        self.train_data.kept = KeptSamples()
         num_samples = samples_to_draw(self.trainer, num_shots, self.train_batch_size)
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return ShotLoader(

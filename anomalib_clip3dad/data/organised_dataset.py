@@ -16,6 +16,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from anomalib_clip3dad.data.batch import RGBXYZBatch, RGBXYZItem
 from anomalib_clip3dad.data.intrinsics import read_intrinsics
+from anomalib_clip3dad.data.kept import KeptSamples
 from anomalib_clip3dad.data.reading import read_sample, read_truth
 
 COLUMNS = ["path", "split", "label", "image_path", "depth_path", "mask_path", "label_index"]
@@ -34,7 +35,12 @@ class OrganisedDataset(AnomalibDepthDataset):
         samples: One row per image with `COLUMNS` and, for 3D files that need a camera, `intrinsics_path`. Paths of what
             is not there are "".
         augmentations: Transform of torchvision v2, or None.
+
+    Attributes:
+        kept: Where decoded samples are kept; None: nowhere.
     """
+
+    kept: KeptSamples | None = None
 
     def __init__(self, samples: DataFrame, augmentations: Transform | None = None) -> None:
         super().__init__(augmentations=augmentations)
@@ -95,7 +101,11 @@ class OrganisedDataset(AnomalibDepthDataset):
             of the three files.
         """
         row = self.samples.iloc[index]
-        image, xyz, mask = self.read(row)
+        if self.kept is None:
+            image, xyz, mask = self.read(row)
+        else:
+            files = (row.image_path, row.depth_path, row.mask_path, row.get("intrinsics_path", ""))
+            image, xyz, mask = self.kept.get(files, lambda: self.read(row))
         if self.augmentations:
             # as a Mask, XYZ is resized by nearest neighbour and left alone by photometric transforms
             together = [Image(image), Mask(xyz)] + ([] if mask is None else [Mask(mask)])
