@@ -24,6 +24,7 @@ from anomalib_clip3dad.data.arrays import Array, as_part
 from anomalib_clip3dad.export import RGBXYZExportMixin
 from anomalib_clip3dad.geometry import foreground_mask, resize_organised
 from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
+from anomalib_clip3dad.post_processing import FEW, VerdictPostProcessor
 from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 
 from .checkpoint import FrozenTowerMixin
@@ -48,10 +49,13 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
             memory bank (`MemoryBankMixin`).
         unbounded_scores: whether scores leave [0, 1], as distances do: torchmetrics would take them for logits
             (`UnboundedScoreEvaluator`).
+        known_scores: raw scores (N,) of samples that the model judged while it was fitted, as if it had not seen them,
+            and whether they are anomalous (N,) bool; they join the validation samples that the threshold rests on.
     """
 
     learns_by: ClassVar[Literal["steps", "bank"]] = "steps"
     unbounded_scores: ClassVar[bool] = False
+    known_scores: tuple[Tensor, Tensor] | None = None
 
     pre_processor: Any
     post_processor: Any
@@ -132,6 +136,11 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         return PreProcessor(Resize(size, interpolation=InterpolationMode.BICUBIC, antialias=True))
 
     @staticmethod
+    def configure_post_processor() -> PostProcessor:
+        """Thresholds that few samples allow, and masks that agree with labels."""
+        return VerdictPostProcessor()
+
+    @staticmethod
     def configure_evaluator() -> Evaluator:
         """The four metrics of CLIP3D-AD (section 4.1.2)."""
         return Evaluator(test_metrics=paper_metrics())
@@ -159,14 +168,26 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         return isinstance(post, PostProcessor) and post.enable_thresholding and not post.image_threshold.isnan()
 
     def on_train_end(self) -> None:
+        """Say what the threshold rests on, or that there is none."""
+        post = self.post_processor
+        if self.has_threshold and isinstance(post, VerdictPostProcessor):
+            rests = f"The threshold rests on {post.num_normal} normal and {post.num_anomalous} anomalous samples"
+            if post.num_normal < FEW:
+                logger.warning("%s: false alarms are known only roughly. More normal samples make it surer.", rests)
+            else:
+                logger.info("%s.", rests)
+        self._warn_without_threshold()
+
+    def on_predict_start(self) -> None:
         """Say so if no validation has set a threshold."""
+        self._warn_without_threshold()
+
+    def _warn_without_threshold(self) -> None:
         if getattr(self.post_processor, "enable_thresholding", False) and not self.has_threshold:
             logger.warning(
                 "No validation ran, so there is no threshold and labels mean nothing. Give validation samples, and as "
                 "many steps as fill whole epochs."
             )
-
-    on_predict_start = on_train_end
 
     # ------------------------------------------------------------------ steps
     def validation_step(self, batch: Any, *_: Any) -> Any:

@@ -151,7 +151,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
 
     def make_bank(self, seed: int) -> None:  # noqa: ARG002  # nothing is drawn at random
         """Fill the memories and learn the scales; see `ShotBankMixin`."""
-        self.model.fit(self._shots, self.angles, self._flawed)
+        self.known_scores = self.model.fit(self._shots, self.angles, self._flawed)
         self._shots, self._flawed = [], []
 
     # ------------------------------------------------------------------ judging

@@ -153,13 +153,18 @@ class Clip3dAdPlusModel(nn.Module):
         words_map = functional.interpolate(words_map, self.grid, mode="bilinear", align_corners=False)[:, 0]
         return _logit(torch.stack(cls, dim=1)), _logit(words_map)
 
-    def fit(self, shots: Sequence[Sequence[Read]], angles: Sequence[float], flawed: Sequence[FlawedShot]) -> None:
+    def fit(
+        self, shots: Sequence[Sequence[Read]], angles: Sequence[float], flawed: Sequence[FlawedShot]
+    ) -> tuple[Tensor, Tensor]:
         """Fill both memories and learn the scales.
 
         Args:
             shots: for each shot what was read of it, turned by each of the angles.
             angles: degrees, see `turn`; the first is 0.
             flawed: the shots with synthetic anomalies.
+
+        Returns:
+            Scores (N,) of all shots and all flawed ones, each compared with the other shots, and which are flawed (N,).
         """
         banks = {}
         for name, used in (("colour", angles), ("geometry", angles[:1])):  # a turn changes no histogram of the surface
@@ -180,7 +185,10 @@ class Clip3dAdPlusModel(nn.Module):
         words = torch.cat([read.words for reads in shots for read in reads[1:]] or [self.text[:0, :1]])
         rounding = [_LEAST_LENGTH * bank.features.norm(dim=1).mean().item() for bank in banks.values()]
         least = self.text.new_tensor([_LEAST_WORDS, *rounding, _LEAST_MISSING])
-        self.scale.fit(Evidence.joined(compared), words, least, anomalies)
+        normal = Evidence.joined(compared)
+        self.scale.fit(normal, words, least, anomalies)
+        scores = [self.scale(evidence).score for evidence in (normal, anomalies.evidence)]
+        return torch.cat(scores), torch.cat([torch.full_like(each, i) for i, each in enumerate(scores)]).bool()
 
     def _left_out(self, read: Read, shot: int, banks: Mapping[str, Patches]) -> Evidence:
         """Evidence of one shot, as it is or with an anomaly, against the others."""
