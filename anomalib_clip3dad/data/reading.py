@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomalib.data.utils import read_image as read_rgb
-from anomalib.data.utils import read_mask
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
+from anomalib_clip3dad.data.masks import load_mask
+from anomalib_clip3dad.data.pictures import load_pixels, to_unit
 from anomalib_clip3dad.data.scans import load_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
@@ -128,17 +128,17 @@ def _to_xyz(name: str | Path, scan: np.ndarray, camera: Intrinsics | None, size:
 
 
 def read_image(path: str | Path) -> Tensor:
-    """Read a picture of any mode PIL reads.
+    """Read a picture.
 
     Args:
-        path: Of the picture.
+        path: See `load_pixels`; 16-bit values are scaled by 65535, grey becomes three equal channels.
 
     Returns:
         (3, H, W) float32 RGB in [0, 1].
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read as it is, see `load_pixels` and `to_unit`, or is transparent in places.
     """
     return _read(path, _image_as_tensor, "image")
 
@@ -149,7 +149,7 @@ def read_sample(
     """Read the picture and the point cloud of one sample and check that they show the same pixels.
 
     Args:
-        image_path: Picture of any mode PIL reads; converted to RGB.
+        image_path: Picture, see `read_image`.
         depth_path: XYZ, depth or points, see `read_organised`.
         camera: See `read_organised`.
 
@@ -168,10 +168,10 @@ def read_sample(
 
 
 def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> Tensor:
-    """Read a ground truth mask and check that it has the size of its picture.
+    """Read the ground truth mask of an anomalous sample and check that it has the size of its picture.
 
     Args:
-        mask_path: Picture in which every value above 0 marks a defect.
+        mask_path: Picture, see `load_mask`; what is not black marks a defect.
         image_path: Where the picture came from, for the error message.
         image: (3, H, W), the picture.
 
@@ -180,19 +180,36 @@ def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> 
 
     Raises:
         FileNotFoundError: If there is no such mask.
-        ValueError: If the mask cannot be read, or differs in size from the picture.
+        ValueError: If the mask cannot be read, marks nothing, or differs in size from the picture.
     """
-    mask = _read(mask_path, _mask_as_tensor, "ground truth mask")
+    mask = torch.from_numpy(_read(mask_path, load_mask, "ground truth mask").astype(np.uint8))
+    if not mask.any():
+        msg = f"{mask_path}: marks nothing, but {image_path} is listed as anomalous; mark the defect (white on black), "
+        msg += "or put the sample among the normal ones"
+        raise InputError(msg)
     check_same_size(image_path, image, mask_path, mask)
     return mask
 
 
 def _image_as_tensor(path: str | Path) -> Tensor:
-    return torch.as_tensor(read_rgb(path, as_tensor=True)).as_subclass(Tensor)
+    pixels = load_pixels(path)
+    if pixels.alpha is not None:
+        msg = "found transparent places, whose colours are no measurement; save it as RGB without alpha"
+        raise InputError(msg)
+    return torch.from_numpy(as_rgb(to_unit(pixels.values)))
 
 
-def _mask_as_tensor(path: str | Path) -> Tensor:
-    return torch.as_tensor(read_mask(path, as_tensor=True)).as_subclass(Tensor)
+def as_rgb(values: np.ndarray) -> np.ndarray:
+    """Bring pixels to the layout of tensors.
+
+    Args:
+        values: (H, W, 3) RGB or (H, W, 1) grey.
+
+    Returns:
+        (3, H, W), contiguous.
+    """
+    channels = repeat(values, "h w 1 -> 3 h w") if values.shape[-1] == 1 else rearrange(values, "h w c -> c h w")
+    return np.ascontiguousarray(channels)
 
 
 def _read(path: str | Path, reader: Callable[[str | Path], Any], kind: str) -> Any:  # array or tensor, as reader gives
