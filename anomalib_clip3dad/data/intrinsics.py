@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anomalib_clip3dad.data.notes import tell
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
 FILE_NAME = "intrinsics.json"
@@ -15,6 +16,7 @@ FILE_NAME = "intrinsics.json"
 
 _UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}
 _NEEDED = ("fx", "fy", "cx", "cy")
+_IN_VIEW = 0.5  # of the points; fewer are told: a scan of a whole cell, or a camera that is not the picture's
 _KEYS = (*_NEEDED, "depth_scale", "unit")
 
 
@@ -123,29 +125,39 @@ def unproject(depth: np.ndarray, camera: Intrinsics) -> np.ndarray:
     return np.stack(((column - camera.cx) / camera.fx * z, (row - camera.cy) / camera.fy * z, z), axis=-1)
 
 
-def organise(points: np.ndarray, camera: Intrinsics, size: tuple[int, int]) -> np.ndarray:
+def organise(name: str | Path, points: np.ndarray, camera: Intrinsics, size: tuple[int, int]) -> np.ndarray:
     """Put loose points back into the pixels that see them.
 
     Args:
-        points: (N, 3), camera frame, in the camera's `unit`; (0, 0, 0), not finite or behind the camera = no point.
+        name: Of the scan, for messages.
+        points: (N, 3), metres, camera frame; (0, 0, 0) = no point.
         camera: Of an image of `size`.
         size: Height and width in pixels.
 
     Returns:
         (H, W, 3) float64, metres, camera frame, (0, 0, 0) = no point; of several points in a pixel the nearest.
 
+    Raises:
+        ValueError: If none of the points is in view.
+
     Example:
         >>> points = np.array([[0.0, 0.0, 2.0], [0.0, 0.0, 1.0], [0.02, 0.0, 1.0]])
-        >>> organise(points, Intrinsics(100, 100, 0, 0), (1, 3))[0].tolist()
+        >>> organise("a.ply", points, Intrinsics(100, 100, 0, 0), (1, 3))[0].tolist()
         [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.02, 0.0, 1.0]]
     """
     height, width = size
-    points = points[np.isfinite(points).all(axis=1) & (points[:, 2] > 0)].astype(np.float64)
+    points = points[points[:, 2] > 0].astype(np.float64)
     x, y, z = points.T
     column, row = np.rint(camera.fx * x / z + camera.cx), np.rint(camera.fy * y / z + camera.cy)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    if not inside.any():
+        msg = f"{name}: none of its {len(points)} points is in view of the camera; XYZ must be in the camera's frame, "
+        msg += "and fx, fy, cx, cy those of the picture: correct the intrinsics or move the scan"
+        raise InputError(msg)
+    if inside.mean() < _IN_VIEW:
+        tell(name, f"{1 - inside.mean():.0%} of the points are outside the view; check frame and intrinsics")
     points, cells = points[inside], (row * width + column)[inside].astype(np.int64)
     organised = np.zeros((height * width, 3))
     farthest_first = np.argsort(-points[:, 2], kind="stable")  # of equal indices, the last one stays
-    organised[cells[farthest_first]] = points[farthest_first] * camera.metres
+    organised[cells[farthest_first]] = points[farthest_first]
     return organised.reshape(height, width, 3)

@@ -60,7 +60,7 @@ def marked(pixels: Pixels) -> np.ndarray:
     if values.dtype.kind in "if" and (values < 0).any():
         msg = f"found negative values; {_REMEDY}"
         raise InputError(msg)
-    told = [values.any(axis=-1)]
+    told = [np.asarray(values.any(axis=-1))]
     told += [layer > 0 for layer in (pixels.indices, pixels.alpha) if layer is not None]
     speaking = [mask for mask in told if mask.any() and not mask.all()]
     if not speaking:

@@ -13,17 +13,17 @@ from torch import Tensor
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
 from anomalib_clip3dad.data.masks import load_mask
+from anomalib_clip3dad.data.no_data import measured_depths, seen_from_the_camera
 from anomalib_clip3dad.data.pictures import load_pixels, to_unit
 from anomalib_clip3dad.data.scans import load_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
-
-_FARTHEST = 20.0  # metres; no part is inspected from there, while millimetres give hundreds
 
 
 def read_organised(path: str | Path, camera: Intrinsics | None = None, size: tuple[int, int] | None = None) -> Tensor:
     """Read one scan as an organised point cloud, one XYZ point per pixel.
 
-    A point with a NaN or an infinite coordinate was not measured; all three of its coordinates become 0.
+    A point with a NaN or an infinite coordinate was not measured, nor was one behind the camera or with a depth that
+    stands for "no data" (`measured_depths`); all three of its coordinates become 0.
 
     Args:
         path: Organised XYZ (H, W, 3) of floats (.tiff, .npy, organised .pcd), camera frame (x right, y down,
@@ -37,8 +37,8 @@ def read_organised(path: str | Path, camera: Intrinsics | None = None, size: tup
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, is none of the above, holds no measured point, or seems to be in
-            millimetres.
+        ValueError: If the file cannot be read, is none of the above, holds no measured point, or its unit or axes
+            cannot be right.
 
     Example:
         >>> import tempfile
@@ -87,44 +87,41 @@ def as_organised(
         ValueError: See `read_organised`.
     """
     points = _to_xyz(name, scan, camera, size)
-    # float64 values beyond float32 become infinite here, and big-endian files native, as torch needs them
-    with np.errstate(over="ignore"):
-        points = np.ascontiguousarray(points, dtype=np.float32)
-    points = np.where(np.isfinite(points).all(axis=-1, keepdims=True), points, np.float32(0))
-    if not points.any():
-        msg = f"{name}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
-        raise InputError(msg)
-    depths = points[..., 2][points[..., 2] > 0]
-    if not depths.size:
-        msg = f"{name}: all points lie behind the camera; XYZ needs x to the right, y down and z forward: turn the scan"
-        raise InputError(msg)
-    distance = float(np.median(depths))
-    if distance > _FARTHEST:
-        remedy = "set depth_scale and unit of the intrinsics" if camera else "XYZ must be metres: millimetres / 1000"
-        msg = f"{name}: half of the points are over {distance:.0f} m away; {remedy}"
-        raise InputError(msg)
-    return torch.from_numpy(rearrange(points, "h w c -> c h w").copy())
+    return torch.from_numpy(rearrange(points, "h w c -> c h w").astype(np.float32, order="C"))
 
 
 def _to_xyz(name: str | Path, scan: np.ndarray, camera: Intrinsics | None, size: tuple[int, int] | None) -> np.ndarray:
-    """Organised XYZ (H, W, 3) in metres, or an error that says what the file holds instead."""
+    """Organised XYZ (H, W, 3) in metres, (0, 0, 0) = not measured, or an error that says what the file holds."""
+    if not isinstance(scan, np.ndarray) or scan.dtype.kind not in "iuf" or scan.dtype.itemsize < 2:
+        found = getattr(scan, "dtype", type(scan).__name__)
+        msg = f"{name}: found {found}; a 3D file holds numbers, floats or of 16 bit and more: export it again"
+        raise InputError(msg)
     if camera is None:
         _check_layout(name, scan)
-        return scan
-    if not np.issubdtype(scan.dtype, np.number):
-        msg = f"{name}: found {scan.dtype}; a 3D file holds numbers: export it again"
-        raise InputError(msg)
+        return _measured_points(name, scan, 1.0, "XYZ must be metres: millimetres / 1000")
+    remedy = "set depth_scale and unit of the intrinsics, which both count"
     if scan.ndim == 2 and scan.shape[1] == 3 and scan.shape != size:
         if size is None:
             msg = f"{name}: found points {scan.shape}; the size of the image that sees them is needed with them"
             raise InputError(msg)
-        return organise(scan, camera, size)
+        return organise(name, _measured_points(name, scan, camera.metres, remedy), camera, size)
     flat = scan.squeeze(-1) if scan.ndim == 3 and scan.shape[-1] == 1 else scan
     if flat.ndim == 2:
-        return unproject(flat, camera)
-    scan = scan * np.float64(camera.metres)  # whole numbers of millimetres, too
+        metres = camera.depth_scale * camera.metres
+        return unproject(np.where(measured_depths(name, flat, metres, remedy), flat, 0), camera)
+    if scan.dtype.kind in "iu":  # whole numbers of millimetres
+        scan = np.where(scan == np.iinfo(scan.dtype).max, np.nan, scan)
     _check_layout(name, scan)
-    return scan
+    return _measured_points(name, scan, camera.metres, "set unit of the intrinsics")
+
+
+def _measured_points(name: str | Path, points: np.ndarray, metres: float, remedy: str) -> np.ndarray:
+    """Points (..., 3) in metres, float64, (0, 0, 0) = not measured."""
+    with np.errstate(over="ignore"):  # float64 values beyond float32 become infinite
+        finite = np.isfinite(points.astype(np.float32)).all(axis=-1)
+    z = np.where(finite, points[..., 2], 0)
+    known = seen_from_the_camera(name, points, measured_depths(name, z, metres, remedy))
+    return np.where(known[..., None], points, 0) * np.float64(metres)
 
 
 def read_image(path: str | Path) -> Tensor:

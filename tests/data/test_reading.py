@@ -17,7 +17,7 @@ def write(path: Path, array: np.ndarray, **kwargs: str) -> Path:
 
 
 def test_axes_and_numbers(tmp_path: Path) -> None:
-    points = np.arange(1, 2 * 4 * 3 + 1, dtype=np.float32).reshape(2, 4, 3)
+    points = np.arange(1, 2 * 4 * 3 + 1, dtype=np.float32).reshape(2, 4, 3) / 16
     xyz = read_organised(write(tmp_path / "a.tiff", points))
     assert xyz.shape == (3, 2, 4)
     assert xyz.dtype == torch.float32
