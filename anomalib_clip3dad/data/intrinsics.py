@@ -14,6 +14,7 @@ from anomalib_clip3dad.errors import InputError, MissingFileError
 FILE_NAME = "intrinsics.json"
 """What the file of a camera is called where nobody names it."""
 
+_LARGEST = 1e12  # no number of a camera is; and JSON has whole numbers of any length
 _UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}
 _NEEDED = ("fx", "fy", "cx", "cy")
 _IN_VIEW = 0.5  # of the points; fewer are told: a scan of a whole cell, or a camera that is not the picture's
@@ -71,17 +72,33 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
         msg = f"{path}: no such file of intrinsics; a JSON object with {', '.join(_KEYS)} is needed"
         raise MissingFileError(msg)
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError, RecursionError) as error:
         msg = f"{path}: no JSON ({error}); write an object with {', '.join(_KEYS)}"
         raise InputError(msg) from None
     if not isinstance(found, dict) or set(found) - set(_KEYS) or set(_NEEDED) - set(found):
         keys = ", ".join(found) if isinstance(found, dict) else type(found).__name__
         msg = f"{path}: found {keys}; {', '.join(_NEEDED)} are needed, depth_scale and unit may be added, nothing else"
         raise InputError(msg)
-    _check(path, found)
-    values: dict[str, Any] = {key: value if key == "unit" else float(value) for key, value in found.items()}
-    return Intrinsics(**values)
+    return checked(path, found)
+
+
+def checked(name: str | Path, values: dict[str, Any]) -> Intrinsics:
+    """Make a camera of numbers that can be one.
+
+    Args:
+        name: Where they come from, for messages.
+        values: fx, fy, cx, cy and, if they are not 1 and "m", depth_scale and unit.
+
+    Returns:
+        The camera.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
+    _check(name, values)
+    numbers: dict[str, Any] = {key: value if key == "unit" else float(value) for key, value in values.items()}
+    return Intrinsics(**numbers)
 
 
 def find_intrinsics(folder: Path) -> Path | None:
@@ -96,7 +113,7 @@ def _check(path: str | Path, found: dict[str, Any]) -> None:
             if value not in list(_UNITS):
                 msg = f"{path}: unit={value!r}; give one of {', '.join(_UNITS)}"
                 raise InputError(msg)
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
             msg = f"{path}: {key}={value!r}; a number is needed"
             raise InputError(msg)
         elif key not in {"cx", "cy"} and value <= 0:

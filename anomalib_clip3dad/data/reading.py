@@ -15,6 +15,7 @@ from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
 from anomalib_clip3dad.data.masks import load_mask
 from anomalib_clip3dad.data.no_data import measured_depths, seen_from_the_camera
 from anomalib_clip3dad.data.pictures import load_pixels, to_unit
+from anomalib_clip3dad.data.plausible import check_camera, check_sample
 from anomalib_clip3dad.data.scans import load_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
@@ -104,9 +105,11 @@ def _to_xyz(name: str | Path, scan: np.ndarray, camera: Intrinsics | None, size:
         if size is None:
             msg = f"{name}: found points {scan.shape}; the size of the image that sees them is needed with them"
             raise InputError(msg)
+        check_camera(name, camera, size)
         return organise(name, _measured_points(name, scan, camera.metres, remedy), camera, size)
     flat = scan.squeeze(-1) if scan.ndim == 3 and scan.shape[-1] == 1 else scan
     if flat.ndim == 2:
+        check_camera(name, camera, flat.shape)
         metres = camera.depth_scale * camera.metres
         return unproject(np.where(measured_depths(name, flat, metres, remedy), flat, 0), camera)
     if scan.dtype.kind in "iu":  # whole numbers of millimetres
@@ -156,11 +159,13 @@ def read_sample(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file cannot be read, or their heights and widths differ.
+        ValueError: If a file cannot be read, their heights and widths differ, or they hold too little or cannot be
+            right (`check_sample`).
     """
     image = read_image(image_path)
     xyz = read_organised(depth_path, camera, (image.shape[1], image.shape[2]))
     check_same_size(image_path, image, depth_path, xyz)
+    check_sample(image_path, image, depth_path, xyz)
     return image, xyz
 
 

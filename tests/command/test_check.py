@@ -98,7 +98,7 @@ def test_all_faults_are_listed_and_the_rest_is_read(parts: Path) -> None:
 
 
 def test_samples_of_different_sizes(parts: Path) -> None:
-    Image.new("RGB", (48, 24)).save(parts / "rgb/001.png")
+    Image.linear_gradient("L").resize((48, 24)).save(parts / "rgb/001.png")
     rewrite(lambda xyz: xyz[::2])(parts)
     (fault,) = check(parts)
     assert "samples of different sizes (3 of 48 x 48, 1 of 24 x 48)" in fault
