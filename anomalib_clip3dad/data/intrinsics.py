@@ -101,10 +101,22 @@ def checked(name: str | Path, values: dict[str, Any]) -> Intrinsics:
     return Intrinsics(**numbers)
 
 
-def find_intrinsics(folder: Path) -> Path | None:
-    """Find the file of the camera that belongs to a folder: intrinsics.json in it or in the one above."""
-    places = (folder, folder.absolute().parent)
-    return next((place / FILE_NAME for place in places if (place / FILE_NAME).is_file()), None)
+def find_intrinsics(folder: Path, top: Path | None = None) -> Path | None:
+    """Find the file of the camera that belongs to a folder.
+
+    Args:
+        folder: Of samples.
+        top: A folder above it, where a layout begins; None for the folder itself.
+
+    Returns:
+        The intrinsics.json in the folder, or the nearest one above it, up to the folder that holds `top`.
+    """
+    place, last = folder.absolute(), (top or folder).absolute().parent
+    while not (place / FILE_NAME).is_file():
+        if place in {last, place.parent}:
+            return None
+        place = place.parent
+    return place / FILE_NAME
 
 
 def _check(path: str | Path, found: dict[str, Any]) -> None:

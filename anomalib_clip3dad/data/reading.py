@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange, repeat
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
 from anomalib_clip3dad.data.masks import load_mask
 from anomalib_clip3dad.data.no_data import measured_depths, seen_from_the_camera
-from anomalib_clip3dad.data.pictures import load_pixels, to_unit
+from anomalib_clip3dad.data.pictures import load_pixels, opened, to_unit
 from anomalib_clip3dad.data.plausible import check_camera, check_sample
 from anomalib_clip3dad.data.scans import load_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
@@ -169,6 +170,22 @@ def read_sample(
     return image, xyz
 
 
+def read_mask(path: str | Path) -> Tensor:
+    """Read a ground truth mask, whatever it marks.
+
+    Args:
+        path: See `load_mask`.
+
+    Returns:
+        (H, W) uint8, 1 = defect, 0 = normal.
+
+    Raises:
+        FileNotFoundError: If there is no such mask.
+        ValueError: If it cannot be read.
+    """
+    return torch.from_numpy(_read(path, load_mask, "ground truth mask").astype(np.uint8))
+
+
 def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> Tensor:
     """Read the ground truth mask of an anomalous sample and check that it has the size of its picture.
 
@@ -184,13 +201,38 @@ def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> 
         FileNotFoundError: If there is no such mask.
         ValueError: If the mask cannot be read, marks nothing, or differs in size from the picture.
     """
-    mask = torch.from_numpy(_read(mask_path, load_mask, "ground truth mask").astype(np.uint8))
+    mask = read_mask(mask_path)
+    check_same_size(image_path, image, mask_path, mask)
     if not mask.any():
         msg = f"{mask_path}: marks nothing, but {image_path} is listed as anomalous; mark the defect (white on black), "
         msg += "or put the sample among the normal ones"
         raise InputError(msg)
-    check_same_size(image_path, image, mask_path, mask)
     return mask
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Read the height and width of a picture, and no more of it.
+
+    Args:
+        path: See `read_image`.
+
+    Returns:
+        Rows and columns.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    return _read(path, _size, "image")
+
+
+def _size(path: str | Path) -> tuple[int, int]:
+    try:
+        with opened(path) as picture:
+            return picture.height, picture.width
+    except UnidentifiedImageError:  # a TIFF of floats, say
+        rows, columns, _ = load_pixels(path).values.shape
+        return rows, columns
 
 
 def _image_as_tensor(path: str | Path) -> Tensor:

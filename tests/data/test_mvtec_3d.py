@@ -485,8 +485,8 @@ def test_missing_and_empty_splits_name_the_remedy(mvtec_root: Path, split: Split
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("crack/xyz/001.tiff", r"crack/xyz/001\.tiff: no XYZ file for .*crack/rgb/001\.png; add it or remove"),
-        ("hole/gt/000.png", r"hole/gt/000\.png: no ground truth mask for the anomalous .*hole/rgb/000\.png; add it"),
+        ("crack/xyz/001.tiff", r"crack/rgb/001\.png: no 3D file of that name; add 001\{\.tiff,.* or remove"),
+        ("hole/gt/000.png", r"hole/rgb/000\.png: no mask 000\{\.png,.* in .*hole/gt; add it, or put normal"),
     ],
 )
 def test_missing_files_are_named(mvtec_root: Path, missing: str, message: str) -> None:
