@@ -12,12 +12,12 @@ from rich.table import Table
 from tqdm import tqdm
 
 from anomalib_clip3dad.data import read_sample
-from anomalib_clip3dad.data.folder_3d import list_files, pairs_and_faults
 from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
+from anomalib_clip3dad.data.listing import list_files
 from anomalib_clip3dad.errors import InputError, MissingFileError
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime, Torch
 
-from .check import places
+from .look import places
 
 SCORE_TOLERANCE, MAP_TOLERANCE = 1e-3, 2e-3  # of [0, 1], for files that were not compressed
 
@@ -49,7 +49,7 @@ def parity(checkpoint: Path, export: Path, data: Path = Path(), intrinsics: Path
     runtimes = _runtimes(checkpoint, export)
     answers: dict[str, dict[str, Judged]] = {}
     for image, scan in tqdm(pairs, desc="samples"):
-        found = intrinsics or find_intrinsics(image.parent)
+        found = intrinsics or find_intrinsics(image.parent, data)
         sample = read_sample(image, scan, read_intrinsics(found) if found else None)
         batch = [values[None].numpy() for values in sample]
         answers[str(image.relative_to(data))] = {name: _judge(run, *batch) for name, run in runtimes.items()}
@@ -63,7 +63,8 @@ def parity(checkpoint: Path, export: Path, data: Path = Path(), intrinsics: Path
 
 
 def _pairs(data: Path) -> list[tuple[Path, Path]]:
-    pairs = [pair for place in places(data) for pair in pairs_and_faults(place, *list_files(place))[0]]
+    listed = [sample for place in places(data) for sample in list_files(place, masked=False).samples]
+    pairs = [(sample.image, sample.scan) for sample in listed]
     if not pairs:
         msg = f"{data}: no picture with a 3D file of the same name; see `clip3dad check {data}`"
         raise MissingFileError(msg)

@@ -17,12 +17,15 @@ from torch import Tensor
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.intrinsics import Intrinsics
+from anomalib_clip3dad.data.listing import visible
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
-from anomalib_clip3dad.data.reading import as_organised, check_same_size, read_image, read_scan
+from anomalib_clip3dad.data.plausible import check_sample
+from anomalib_clip3dad.data.reading import as_organised, check_same_size, read_image, read_mask, read_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
 _DOWNLOAD = "https://eyecan-ai.github.io/eyecandies/download"
-_FOLDERS = {Split.TRAIN: "train", Split.VAL: "val", Split.TEST: "test_public"}
+SPLIT_FOLDERS = {Split.TRAIN: "train", Split.VAL: "val", Split.TEST: "test_public"}
+"""What the folders of the splits are called."""
 
 # One camera made all pictures, of 512 x 512 pixels. The scenes are several metres large; conversions for methods made
 # for MVTec 3D-AD shrink them to a tenth, and so do we, to lengths that our 5 mm for a background plane are meant for.
@@ -69,7 +72,7 @@ class Eyecandies(FewShotDataModule):
         return self.root / self.category
 
     def _setup(self, _stage: str | None = None) -> None:
-        self._read_splits(self._split, self.folder / _FOLDERS[Split.TEST])
+        self._read_splits(self._split, self.folder / SPLIT_FOLDERS[Split.TEST])
 
     def _split(self, split: Split) -> "EyecandiesDataset":
         return EyecandiesDataset(list_eyecandies(self.folder, split, self.light))
@@ -92,16 +95,36 @@ class EyecandiesDataset(OrganisedDataset):
         try:
             limits = yaml.safe_load(info.read_text(encoding="utf-8"))["normalization"]
             low, high = float(limits["min"]), float(limits["max"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+            check_limits(low, high)
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
             msg = f"{info}: no normalization with min and max, which say what depth {row.depth_path} means; unpack "
             msg += "the category again"
             raise InputError(msg) from None
+        if depth.dtype != np.uint16 or depth.ndim != 2:
+            msg = f"{row.depth_path}: found {depth.dtype} {depth.shape}; 16-bit depth is needed: unpack it again"
+            raise InputError(msg)
         metres = depth.astype(np.float64) / 65535 * (high - low) + low
         smaller = depth.shape[1] / _CAMERA_SIZE
         camera = _CAMERA._replace(**{name: getattr(_CAMERA, name) * smaller for name in ("fx", "fy", "cx", "cy")})
         xyz = as_organised(row.depth_path, metres, camera)
         check_same_size(row.image_path, image, row.depth_path, xyz)
+        check_sample(row.image_path, image, row.depth_path, xyz)
         return image, xyz
+
+
+def check_limits(low: float, high: float) -> None:
+    """Refuse limits of a depth that are none.
+
+    Args:
+        low: Least depth.
+        high: Largest depth.
+
+    Raises:
+        ValueError: If they are not 0 < low < high.
+    """
+    if not 0 <= low < high < np.inf:
+        msg = f"min={low}, max={high}: finite numbers are needed, the smaller one first"
+        raise ValueError(msg)
 
 
 def list_eyecandies(folder: Path, split: Split, light: int) -> DataFrame:
@@ -118,10 +141,16 @@ def list_eyecandies(folder: Path, split: Split, light: int) -> DataFrame:
     Raises:
         FileNotFoundError: If the split's folder is missing or empty, or a file is.
     """
-    where = folder / _FOLDERS[split] / "data"
-    depths = sorted(where.glob("*_depth.png"))
+    where = folder / SPLIT_FOLDERS[split] / "data"
+    files = visible(where, {".png"}) if where.is_dir() else []
+    depths = [path for path in files if path.name.endswith("_depth.png")]
     if not depths:
         msg = f"{where}: no NNN_depth.png; get Eyecandies from {_DOWNLOAD} and unpack it so that it is there"
+        raise MissingFileError(msg)
+    ends = (f"_image_{light}.png", "_mask.png")
+    stems = {file.name.removesuffix(end) for file in files for end in ends if file.name.endswith(end)}
+    for stem in sorted(stems - {depth.name.removesuffix("_depth.png") for depth in depths}):
+        msg = f"{where / f'{stem}_depth.png'}: not there, though picture or mask is; unpack the category again"
         raise MissingFileError(msg)
     return DataFrame([_row(folder, split, depth, light) for depth in depths], columns=COLUMNS)
 
@@ -134,7 +163,7 @@ def _row(folder: Path, split: Split, depth: Path, light: int) -> tuple[str, str,
         if not file.is_file():
             msg = f"{file}: not there, though {depth.name} is; unpack the category again"
             raise MissingFileError(msg)
-    faulty = split is Split.TEST and bool((read_image(mask) > 0).any())
+    faulty = split is Split.TEST and bool(read_mask(mask).any())
     label = LabelName.ABNORMAL if faulty else LabelName.NORMAL
     kind = "faulty" if faulty else "good"
     return str(folder), split.value, kind, str(image), str(depth), str(mask) if faulty else "", int(label)

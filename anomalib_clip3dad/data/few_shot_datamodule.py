@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
 
 from anomalib_clip3dad.data.kept import KeptSamples
+from anomalib_clip3dad.data.leaks import same_samples
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
+from anomalib_clip3dad.data.reading import image_size, read_truth
 from anomalib_clip3dad.data.shots import KShotSampler, ShotLoader, choose_shots, find_shots, samples_to_draw
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
 from anomalib_clip3dad.errors import InputError
@@ -135,10 +137,59 @@ class FewShotDataModule(AnomalibDataModule):
         self._others = every.subsample(list((~is_chosen).nonzero()[0]))
         logger.info("%s: %d of %d shots: %s", self.category, len(chosen), len(paths), ", ".join(self.training_files))
 
+    def setup(self, stage: str | None = None) -> None:
+        """Make the data sets, as anomalib does; training samples are left out of those to validate and test on.
+
+        Args:
+            stage: See anomalib.
+
+        Raises:
+            ValueError: If nothing is left to test on.
+        """
+        super().setup(stage)
+        for name, purpose in (("val_data", "validation"), ("test_data", "test")):
+            if hasattr(self, name):
+                setattr(self, name, self._unseen(getattr(self, name), purpose))
+        self._warn_of_shared_samples()
+
+    def _unseen(self, data: Any, purpose: str) -> Any:
+        """The samples that are not trained on, an OrganisedDataset."""
+        paths = data.samples.image_path
+        seen = same_samples(self.train_data.samples, data.samples)
+        if not seen:
+            return data
+        left = data.subsample(list((~paths.isin(seen)).to_numpy().nonzero()[0]))
+        if not len(left):
+            msg = f"{self.folder}: all {len(data)} {purpose} samples are trained on; add others, lower k_shot, or set "
+            msg += f"{'val' if purpose == 'validation' else purpose}_split_mode to synthetic or none"
+            raise InputError(msg)
+        listed = _listed(self.category, sorted(seen))
+        msg = "%d of %d %s samples are training samples, and left out of it: %s"
+        logger.warning(msg, len(data) - len(left), len(data), purpose, listed)
+        return left
+
+    def _warn_of_shared_samples(self) -> None:
+        """Say which samples set the threshold and are tested, unless that is what was asked for."""
+        if self.val_split_mode == ValSplitMode.SAME_AS_TEST or not hasattr(self, "val_data"):
+            return
+        both = same_samples(self.val_data.samples, self.test_data.samples)
+        single = self.test_split_mode == TestSplitMode.SYNTHETIC  # where a single part may have to do for both
+        if both and not single:
+            msg = "%d test samples set the threshold, too, which flatters the test; give others to test on: %s"
+            logger.warning(msg, len(both), _listed(self.category, sorted(both)))
+
+    def _check_masks(self) -> None:
+        """Refuse masks that cannot be read, before any training."""
+        for row in self.test_data.samples.itertuples():
+            if row.mask_path:
+                rows, columns = image_size(row.image_path)
+                read_truth(row.mask_path, row.image_path, torch.empty((3, rows, columns), device="meta"))
+
     # anomalib 2.7.0: setup() calls _setup, _create_test_split and _create_val_split in this order; the latter two cut
     # held-out normal samples out of train_data, which would leave fewer than k shots.
 
     def _create_test_split(self) -> None:
+        self._check_masks()
         if self.test_split_mode == TestSplitMode.SYNTHETIC:
             good = self._held_out(self.val_split_ratio if self._validates_on_good else self.test_split_ratio)
             # a single one has to do for both

@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
 from anomalib_clip3dad.data.intrinsics import find_intrinsics
+from anomalib_clip3dad.data.listing import list_files
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
-from anomalib_clip3dad.data.scans import SCAN_SUFFIXES
-from anomalib_clip3dad.errors import InputError, MissingFileError
+from anomalib_clip3dad.errors import InputError
 
 
 class Folder3DXYZ(FewShotDataModule):
-    """Pictures and 3D files of one's own, matched by name; see `pair_files` for the layout of a folder.
+    """Pictures and 3D files of one's own, matched by name; see `list_files` for the layout of a folder.
 
     Without faulty parts, threshold and test come from good parts that are not trained on and from synthetic anomalies
     on them.
@@ -74,6 +74,18 @@ class Folder3DXYZ(FewShotDataModule):
             None if path is None else Path(path) for path in given
         )
         self.category = class_name
+        self._check_folders()
+
+    def _check_folders(self) -> None:
+        """Refuse folders that give the same samples two labels."""
+        for other in ("normal_dir", "normal_test_dir"):
+            folder = getattr(self, other)
+            if self.abnormal_dir and folder and self.abnormal_dir.resolve() == folder.resolve():
+                msg = (
+                    f"abnormal_dir={self.abnormal_dir}: the same folder as {other}, so its samples would be normal and "
+                )
+                msg += "anomalous; give the folder of the anomalous ones"
+                raise InputError(msg)
 
     @property
     def folder(self) -> Path:
@@ -114,20 +126,11 @@ class Folder3DXYZ(FewShotDataModule):
         )
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-"""What pictures may end in."""
-
-IMAGE_FOLDER = "rgb"
-SCAN_FOLDERS = ("xyz", "depth", "cloud")
-MASK_FOLDERS = ("gt", "mask")
-
-
 def pair_files(folder: Path) -> list[tuple[Path, Path]]:
     """Find the samples of a folder: a picture and a 3D file of the same stem.
 
     Args:
-        folder: With pictures in `rgb` and 3D files in `xyz`, `depth` or `cloud`; or with both side by side, in which
-            case a 3D file cannot be a .png.
+        folder: See `list_files`.
 
     Returns:
         Picture and 3D file of each sample, sorted by name.
@@ -136,83 +139,8 @@ def pair_files(folder: Path) -> list[tuple[Path, Path]]:
         FileNotFoundError: If there is no such folder, no picture in it, or a picture has no 3D file.
         ValueError: If a stem stands for more than one picture or 3D file.
     """
-    images, scans = list_files(folder)
-    pairs, faults = pairs_and_faults(folder, images, scans)
-    if faults:
-        more = f" ({len(faults) - 1} more: clip3dad check {folder} lists them)" if len(faults) > 1 else ""
-        msg = f"{faults[0]}{more}"
-        raise type(faults[0])(msg)
-    return pairs
-
-
-def list_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Find the pictures and the 3D files of a folder.
-
-    Args:
-        folder: See `pair_files`.
-
-    Returns:
-        Both sorted by name.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If there is more than one folder of 3D files.
-    """
-    if not folder.is_dir():
-        msg = f"{folder}: no such folder; give the folder that holds the samples"
-        raise MissingFileError(msg)
-    images, scans = _places(folder)
-    beside = {".png"} if images == scans else set()  # of two .png nobody knows which is the depth
-    return _visible(images, set(IMAGE_SUFFIXES)), _visible(scans, set(SCAN_SUFFIXES) - beside)
-
-
-def pairs_and_faults(
-    folder: Path, images: list[Path], scans: list[Path]
-) -> tuple[list[tuple[Path, Path]], list[InputError]]:
-    """Pair pictures and 3D files by their stems.
-
-    Args:
-        folder: They are from, for the messages.
-        images: Pictures.
-        scans: 3D files.
-
-    Returns:
-        The pairs, sorted by name, and for everything that has no partner or several an error that says what to do.
-    """
-    if not images:
-        msg = f"{folder}: no picture found ({', '.join(IMAGE_SUFFIXES)}); put pictures and 3D files of the same names "
-        msg += f"there, or pictures into {IMAGE_FOLDER} and 3D files into {', '.join(SCAN_FOLDERS[:-1])} or "
-        return [], [MissingFileError(msg + SCAN_FOLDERS[-1])]
-    pictures, clouds = _by_stem(images), _by_stem(scans)
-    faults: list[InputError] = []
-    pairs = []
-    for stem in sorted({*pictures, *clouds}):
-        ours, theirs = pictures.get(stem, []), clouds.get(stem, [])
-        if len(ours) > 1 or len(theirs) > 1:
-            names = ", ".join(path.name for path in (*ours, *theirs))
-            msg = f"{folder}: {names} share a name; keep one picture and one 3D file of each name"
-            faults.append(InputError(msg))
-        elif not theirs:
-            wanted = f"{stem}{{{','.join(SCAN_SUFFIXES)}}}"
-            msg = f"{ours[0]}: no 3D file of that name; add {wanted} or remove the picture"
-            faults.append(MissingFileError(msg))
-        elif not ours:
-            msg = f"{theirs[0]}: no picture of that name; add it or remove the 3D file"
-            faults.append(MissingFileError(msg))
-        else:
-            pairs.append((ours[0], theirs[0]))
-    return pairs, faults
-
-
-def _by_stem(files: list[Path]) -> dict[str, list[Path]]:
-    grouped: dict[str, list[Path]] = {}
-    for file in files:
-        grouped.setdefault(file.stem, []).append(file)
-    return grouped
-
-
-def _visible(place: Path, suffixes: set[str]) -> list[Path]:
-    return sorted(p for p in place.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    listed = list_files(folder, masked=False).samples_or_error(folder)
+    return [(sample.image, sample.scan) for sample in listed]
 
 
 def list_folder(folder: Path, label: LabelName, masks: Path | None = None) -> DataFrame:
@@ -231,34 +159,9 @@ def list_folder(folder: Path, label: LabelName, masks: Path | None = None) -> Da
         ValueError: See `pair_files`.
     """
     name = {LabelName.NORMAL: "good", LabelName.ABNORMAL: "faulty", LabelName.UNKNOWN: "unknown"}[label]
-    found = _mask_folder(folder, masks) if label is LabelName.ABNORMAL else None
+    listed = list_files(folder, masks, masked=None if label is LabelName.ABNORMAL else False)
     rows = [
-        (str(folder), "", name, str(image), str(scan), _mask(found, image) if found else "", int(label))
-        for image, scan in pair_files(folder)
+        (str(folder), "", name, str(sample.image), str(sample.scan), str(sample.mask or ""), int(label))
+        for sample in listed.samples_or_error(folder)
     ]
     return DataFrame(rows, columns=COLUMNS)
-
-
-def _places(folder: Path) -> tuple[Path, Path]:
-    """Where the pictures and where the 3D files of a folder are."""
-    scans = [folder / name for name in SCAN_FOLDERS if (folder / name).is_dir()]
-    if len(scans) > 1:
-        msg = f"{folder}: found {', '.join(scan.name for scan in scans)}; keep the one whose 3D files are to be used"
-        raise InputError(msg)
-    images = folder / IMAGE_FOLDER
-    return images if images.is_dir() else folder, scans[0] if scans else folder
-
-
-def _mask_folder(folder: Path, masks: Path | None) -> Path | None:
-    if masks is not None:
-        return masks
-    return next((folder / name for name in MASK_FOLDERS if (folder / name).is_dir()), None)
-
-
-def _mask(folder: Path, image: Path) -> str:
-    found = [mask for mask in _visible(folder, set(IMAGE_SUFFIXES)) if mask.stem == image.stem]
-    if not found:
-        names = f"{image.stem}{{{','.join(IMAGE_SUFFIXES)}}}"
-        msg = f"{folder}: no mask {names} for the faulty {image}; add it, or give no masks"
-        raise MissingFileError(msg)
-    return str(found[0])

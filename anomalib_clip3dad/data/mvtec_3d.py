@@ -2,12 +2,12 @@
 
 """MVTec 3D-AD [0], and any data set in its folder layout, with few-shot training.
 
-ROOT/CATEGORY/{train,validation,test}/KIND/{rgb,xyz,gt}/NNN.{png,tiff,png}; KIND is `good` or the name of a defect.
+ROOT/CATEGORY/{train,validation,test}/KIND/{rgb,xyz,gt}/NNN.{png,tiff,png}; KIND is `good` or the name of a defect. Each
+KIND may be any folder that `list_files` reads: other formats, depth or points with intrinsics.json in it or above.
 
 - [0] Bergmann et al., The MVTec 3D-AD Dataset for Unsupervised 3D Anomaly Detection and Localization, VISAPP 2022
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from pandas import DataFrame
 from torchvision.transforms.v2 import Transform
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
+from anomalib_clip3dad.data.intrinsics import find_intrinsics
+from anomalib_clip3dad.data.listing import IMAGE_FOLDER, Listing, Sample, list_files, visible
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.errors import MissingFileError
 
@@ -125,47 +127,76 @@ def list_samples(folder: Path, split: Split) -> DataFrame:
         split: Of training, only the normal samples are listed.
 
     Returns:
-        One row per image with anomalib's columns path, split, label, image_path, depth_path, mask_path, label_index.
+        One row per image with anomalib's columns path, split, label, image_path, depth_path, mask_path, label_index,
+        and intrinsics_path where there are any.
         Paths are plain strings; the mask_path of normal samples is "", since pandas 3 turns any other "none" into a
         float NaN, on which anomalib 2.7.0 fails.
 
     Raises:
-        FileNotFoundError: If the split's folder or one of its files is missing, or it has no images.
+        FileNotFoundError: If the split's folder or one of its files is missing, or a folder in it has no images.
+        ValueError: If names are doubled, see `list_files`.
+    """
+    where = folder / _FOLDERS[split]
+    listings = {kind: list_kind(kind) for kind in kinds(folder, split)}
+    if not any(listing.images for listing in listings.values()):
+        msg = f"{where}: no image KIND/rgb/NNN.png found; {_REMEDIES[split]}"
+        raise MissingFileError(msg)
+    rows = [
+        (*_row(folder, split, kind, sample), str(find_intrinsics(kind, folder) or ""))
+        for kind, listing in listings.items()
+        for sample in listing.samples_or_error(folder)
+    ]
+    table = DataFrame(rows, columns=[*COLUMNS, "intrinsics_path"])
+    return table if table.intrinsics_path.any() else table.drop(columns="intrinsics_path")
+
+
+def kinds(folder: Path, split: Split) -> list[Path]:
+    """List the folders of one split.
+
+    Args:
+        folder: ROOT/CATEGORY.
+        split: Of training, only `good` is listed.
+
+    Returns:
+        Folders sorted by name.
+
+    Raises:
+        FileNotFoundError: If the split's folder is missing.
     """
     where = folder / _FOLDERS[split]
     if not where.is_dir():
         msg = f"{where}: no such folder; {_REMEDIES[split]}"
         raise MissingFileError(msg)
-    kinds = ["good"] if split is Split.TRAIN else sorted(path.name for path in _visible(where) if path.is_dir())
-    rows = [
-        (str(folder), split.value, *_one_row(where / kind, image)) for kind in kinds for image in _images(where / kind)
-    ]
-    if not rows:
-        msg = f"{where}: no image KIND/rgb/NNN.png found; {_REMEDIES[split]}"
+    found = [path for path in visible(where) if path.is_dir()]
+    if split is not Split.TRAIN:
+        return found
+    return [path for path in found if is_good(path)] or [where / "good"]
+
+
+def is_good(kind: Path) -> bool:
+    """Say whether a folder holds normal samples; "Good" does, too."""
+    return kind.name.lower() == "good"
+
+
+def list_kind(kind: Path) -> Listing:
+    """List the samples of one folder of a split; those of a defect need masks.
+
+    Args:
+        kind: ROOT/CATEGORY/SPLIT/KIND.
+
+    Returns:
+        See `list_files`.
+
+    Raises:
+        FileNotFoundError: If the folder has no `rgb`.
+    """
+    if not (kind / IMAGE_FOLDER).is_dir():
+        msg = f"{kind / IMAGE_FOLDER}: no such folder; each KIND of a split needs rgb, xyz and, for defects, gt"
         raise MissingFileError(msg)
-    return DataFrame(rows, columns=COLUMNS)
+    return list_files(kind, masked=not is_good(kind))
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    # macOS leaves "._000.png" beside each file of an archive, notebooks leave ".ipynb_checkpoints"
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _images(kind: Path) -> list[Path]:
-    if not (kind / "rgb").is_dir():
-        msg = f"{kind / 'rgb'}: no such folder; each KIND of a split needs rgb, xyz and, for defects, gt"
-        raise MissingFileError(msg)
-    return sorted(path for path in _visible(kind / "rgb") if path.suffix.lower() == ".png")
-
-
-def _one_row(kind: Path, image: Path) -> tuple[str, str, str, str, int]:
-    depth, mask = kind / "xyz" / f"{image.stem}.tiff", kind / "gt" / f"{image.stem}.png"
-    if not depth.is_file():
-        msg = f"{depth}: no XYZ file for {image}; add it or remove the image"
-        raise MissingFileError(msg)
-    if kind.name == "good":
-        return kind.name, str(image), str(depth), "", int(LabelName.NORMAL)
-    if not mask.is_file():
-        msg = f"{mask}: no ground truth mask for the anomalous {image}; add it, or put normal samples in good"
-        raise MissingFileError(msg)
-    return kind.name, str(image), str(depth), str(mask), int(LabelName.ABNORMAL)
+def _row(folder: Path, split: Split, kind: Path, sample: Sample) -> tuple[str, str, str, str, str, str, int]:
+    label = LabelName.NORMAL if is_good(kind) else LabelName.ABNORMAL
+    files = str(sample.image), str(sample.scan), str(sample.mask or "")
+    return str(folder), split.value, "good" if is_good(kind) else kind.name, *files, int(label)

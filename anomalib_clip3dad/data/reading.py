@@ -8,22 +8,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomalib.data.utils import read_image as read_rgb
-from anomalib.data.utils import read_mask
-from einops import rearrange
+from einops import rearrange, repeat
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics, organise, unproject
+from anomalib_clip3dad.data.masks import load_mask
+from anomalib_clip3dad.data.no_data import measured_depths, seen_from_the_camera
+from anomalib_clip3dad.data.pictures import load_pixels, opened, to_unit
+from anomalib_clip3dad.data.plausible import check_camera, check_sample
 from anomalib_clip3dad.data.scans import load_scan
 from anomalib_clip3dad.errors import InputError, MissingFileError
-
-_FARTHEST = 20.0  # metres; no part is inspected from there, while millimetres give hundreds
 
 
 def read_organised(path: str | Path, camera: Intrinsics | None = None, size: tuple[int, int] | None = None) -> Tensor:
     """Read one scan as an organised point cloud, one XYZ point per pixel.
 
-    A point with a NaN or an infinite coordinate was not measured; all three of its coordinates become 0.
+    A point with a NaN or an infinite coordinate was not measured, nor was one behind the camera or with a depth that
+    stands for "no data" (`measured_depths`); all three of its coordinates become 0.
 
     Args:
         path: Organised XYZ (H, W, 3) of floats (.tiff, .npy, organised .pcd), camera frame (x right, y down,
@@ -37,8 +39,8 @@ def read_organised(path: str | Path, camera: Intrinsics | None = None, size: tup
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, is none of the above, holds no measured point, or seems to be in
-            millimetres.
+        ValueError: If the file cannot be read, is none of the above, holds no measured point, or its unit or axes
+            cannot be right.
 
     Example:
         >>> import tempfile
@@ -87,58 +89,57 @@ def as_organised(
         ValueError: See `read_organised`.
     """
     points = _to_xyz(name, scan, camera, size)
-    # float64 values beyond float32 become infinite here, and big-endian files native, as torch needs them
-    with np.errstate(over="ignore"):
-        points = np.ascontiguousarray(points, dtype=np.float32)
-    points = np.where(np.isfinite(points).all(axis=-1, keepdims=True), points, np.float32(0))
-    if not points.any():
-        msg = f"{name}: no measured point, each is zero, NaN or infinite; export the scan again or remove the sample"
-        raise InputError(msg)
-    depths = points[..., 2][points[..., 2] > 0]
-    if not depths.size:
-        msg = f"{name}: all points lie behind the camera; XYZ needs x to the right, y down and z forward: turn the scan"
-        raise InputError(msg)
-    distance = float(np.median(depths))
-    if distance > _FARTHEST:
-        remedy = "set depth_scale and unit of the intrinsics" if camera else "XYZ must be metres: millimetres / 1000"
-        msg = f"{name}: half of the points are over {distance:.0f} m away; {remedy}"
-        raise InputError(msg)
-    return torch.from_numpy(rearrange(points, "h w c -> c h w").copy())
+    return torch.from_numpy(rearrange(points, "h w c -> c h w").astype(np.float32, order="C"))
 
 
 def _to_xyz(name: str | Path, scan: np.ndarray, camera: Intrinsics | None, size: tuple[int, int] | None) -> np.ndarray:
-    """Organised XYZ (H, W, 3) in metres, or an error that says what the file holds instead."""
+    """Organised XYZ (H, W, 3) in metres, (0, 0, 0) = not measured, or an error that says what the file holds."""
+    if not isinstance(scan, np.ndarray) or scan.dtype.kind not in "iuf" or scan.dtype.itemsize < 2:
+        found = getattr(scan, "dtype", type(scan).__name__)
+        msg = f"{name}: found {found}; a 3D file holds numbers, floats or of 16 bit and more: export it again"
+        raise InputError(msg)
     if camera is None:
         _check_layout(name, scan)
-        return scan
-    if not np.issubdtype(scan.dtype, np.number):
-        msg = f"{name}: found {scan.dtype}; a 3D file holds numbers: export it again"
-        raise InputError(msg)
+        return _measured_points(name, scan, 1.0, "XYZ must be metres: millimetres / 1000")
+    remedy = "set depth_scale and unit of the intrinsics, which both count"
     if scan.ndim == 2 and scan.shape[1] == 3 and scan.shape != size:
         if size is None:
             msg = f"{name}: found points {scan.shape}; the size of the image that sees them is needed with them"
             raise InputError(msg)
-        return organise(scan, camera, size)
+        check_camera(name, camera, size)
+        return organise(name, _measured_points(name, scan, camera.metres, remedy), camera, size)
     flat = scan.squeeze(-1) if scan.ndim == 3 and scan.shape[-1] == 1 else scan
     if flat.ndim == 2:
-        return unproject(flat, camera)
-    scan = scan * np.float64(camera.metres)  # whole numbers of millimetres, too
+        check_camera(name, camera, flat.shape)
+        metres = camera.depth_scale * camera.metres
+        return unproject(np.where(measured_depths(name, flat, metres, remedy), flat, 0), camera)
+    if scan.dtype.kind in "iu":  # whole numbers of millimetres
+        scan = np.where(scan == np.iinfo(scan.dtype).max, np.nan, scan)
     _check_layout(name, scan)
-    return scan
+    return _measured_points(name, scan, camera.metres, "set unit of the intrinsics")
+
+
+def _measured_points(name: str | Path, points: np.ndarray, metres: float, remedy: str) -> np.ndarray:
+    """Points (..., 3) in metres, float64, (0, 0, 0) = not measured."""
+    with np.errstate(over="ignore"):  # float64 values beyond float32 become infinite
+        finite = np.isfinite(points.astype(np.float32)).all(axis=-1)
+    z = np.where(finite, points[..., 2], 0)
+    known = seen_from_the_camera(name, points, measured_depths(name, z, metres, remedy))
+    return np.where(known[..., None], points, 0) * np.float64(metres)
 
 
 def read_image(path: str | Path) -> Tensor:
-    """Read a picture of any mode PIL reads.
+    """Read a picture.
 
     Args:
-        path: Of the picture.
+        path: See `load_pixels`; 16-bit values are scaled by 65535, grey becomes three equal channels.
 
     Returns:
         (3, H, W) float32 RGB in [0, 1].
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read as it is, see `load_pixels` and `to_unit`, or is transparent in places.
     """
     return _read(path, _image_as_tensor, "image")
 
@@ -149,7 +150,7 @@ def read_sample(
     """Read the picture and the point cloud of one sample and check that they show the same pixels.
 
     Args:
-        image_path: Picture of any mode PIL reads; converted to RGB.
+        image_path: Picture, see `read_image`.
         depth_path: XYZ, depth or points, see `read_organised`.
         camera: See `read_organised`.
 
@@ -159,19 +160,37 @@ def read_sample(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file cannot be read, or their heights and widths differ.
+        ValueError: If a file cannot be read, their heights and widths differ, or they hold too little or cannot be
+            right (`check_sample`).
     """
     image = read_image(image_path)
     xyz = read_organised(depth_path, camera, (image.shape[1], image.shape[2]))
     check_same_size(image_path, image, depth_path, xyz)
+    check_sample(image_path, image, depth_path, xyz)
     return image, xyz
 
 
-def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> Tensor:
-    """Read a ground truth mask and check that it has the size of its picture.
+def read_mask(path: str | Path) -> Tensor:
+    """Read a ground truth mask, whatever it marks.
 
     Args:
-        mask_path: Picture in which every value above 0 marks a defect.
+        path: See `load_mask`.
+
+    Returns:
+        (H, W) uint8, 1 = defect, 0 = normal.
+
+    Raises:
+        FileNotFoundError: If there is no such mask.
+        ValueError: If it cannot be read.
+    """
+    return torch.from_numpy(_read(path, load_mask, "ground truth mask").astype(np.uint8))
+
+
+def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> Tensor:
+    """Read the ground truth mask of an anomalous sample and check that it has the size of its picture.
+
+    Args:
+        mask_path: Picture, see `load_mask`; what is not black marks a defect.
         image_path: Where the picture came from, for the error message.
         image: (3, H, W), the picture.
 
@@ -180,19 +199,61 @@ def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> 
 
     Raises:
         FileNotFoundError: If there is no such mask.
-        ValueError: If the mask cannot be read, or differs in size from the picture.
+        ValueError: If the mask cannot be read, marks nothing, or differs in size from the picture.
     """
-    mask = _read(mask_path, _mask_as_tensor, "ground truth mask")
+    mask = read_mask(mask_path)
     check_same_size(image_path, image, mask_path, mask)
+    if not mask.any():
+        msg = f"{mask_path}: marks nothing, but {image_path} is listed as anomalous; mark the defect (white on black), "
+        msg += "or put the sample among the normal ones"
+        raise InputError(msg)
     return mask
 
 
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Read the height and width of a picture, and no more of it.
+
+    Args:
+        path: See `read_image`.
+
+    Returns:
+        Rows and columns.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    return _read(path, _size, "image")
+
+
+def _size(path: str | Path) -> tuple[int, int]:
+    try:
+        with opened(path) as picture:
+            return picture.height, picture.width
+    except UnidentifiedImageError:  # a TIFF of floats, say
+        rows, columns, _ = load_pixels(path).values.shape
+        return rows, columns
+
+
 def _image_as_tensor(path: str | Path) -> Tensor:
-    return torch.as_tensor(read_rgb(path, as_tensor=True)).as_subclass(Tensor)
+    pixels = load_pixels(path)
+    if pixels.alpha is not None:
+        msg = "found transparent places, whose colours are no measurement; save it as RGB without alpha"
+        raise InputError(msg)
+    return torch.from_numpy(as_rgb(to_unit(pixels.values)))
 
 
-def _mask_as_tensor(path: str | Path) -> Tensor:
-    return torch.as_tensor(read_mask(path, as_tensor=True)).as_subclass(Tensor)
+def as_rgb(values: np.ndarray) -> np.ndarray:
+    """Bring pixels to the layout of tensors.
+
+    Args:
+        values: (H, W, 3) RGB or (H, W, 1) grey.
+
+    Returns:
+        (3, H, W), contiguous.
+    """
+    channels = repeat(values, "h w 1 -> 3 h w") if values.shape[-1] == 1 else rearrange(values, "h w c -> c h w")
+    return np.ascontiguousarray(channels)
 
 
 def _read(path: str | Path, reader: Callable[[str | Path], Any], kind: str) -> Any:  # array or tensor, as reader gives

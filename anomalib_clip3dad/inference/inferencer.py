@@ -61,8 +61,8 @@ class RGBXYZInferencer:
             ValueError: See `as_part`; or if there are none, not as many of the one as of the other, their sizes differ,
                 or the file was exported for another size.
         """
-        if isinstance(images, str | Path) or isinstance(xyz, str | Path) or len(images) != len(xyz) or not len(images):
-            counts = [1 if isinstance(values, str | Path) else len(values) for values in (images, xyz)]
+        counts = [_count(values) for values in (images, xyz)]
+        if isinstance(images, str | Path) or isinstance(xyz, str | Path) or counts[0] != counts[1] or not counts[0]:
             msg = (
                 f"predict_batch: found {counts[0]} images and {counts[1]} clouds; give a list of each, of one length, "
             )
@@ -82,3 +82,9 @@ class RGBXYZInferencer:
             answer = {name: answer[name] for name in ("pred_score", "anomaly_map")}
         paths = [str(path) for path in images if isinstance(path, str | Path)]
         return DepthBatch(image=image, depth_map=cloud, image_path=paths or None, **answer)
+
+
+def _count(values: Any) -> int:
+    if isinstance(values, str | Path):
+        return 1
+    return len(values) if getattr(values, "ndim", 1) and hasattr(values, "__getitem__") else 0

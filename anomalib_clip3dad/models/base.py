@@ -22,12 +22,13 @@ from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.data import Intrinsics, RGBXYZBatch
 from anomalib_clip3dad.data.arrays import Array, as_part
 from anomalib_clip3dad.export import RGBXYZExportMixin
-from anomalib_clip3dad.geometry import foreground_mask, resize_organised
+from anomalib_clip3dad.geometry import foreground_mask, holds_evidence, resize_organised
 from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
 from anomalib_clip3dad.post_processing import FEW, VerdictPostProcessor
 from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 
 from .checkpoint import FrozenTowerMixin
+from .verdict import withheld
 
 logger = logging.getLogger(__name__)
 
@@ -214,10 +215,14 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
             xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) or not finite = not measured.
 
         Returns:
-            Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold).
+            Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold); of a sample
+            without evidence (`holds_evidence`), score and map are +inf, label and mask true.
         """
-        prediction = self.judge(*self.prepare(image, xyz))
-        return self.post_processor(prediction) if self.post_processor else prediction
+        return self._verdict(self.judge(*self.prepare(image, xyz)), image, xyz)
+
+    def _verdict(self, raw: InferenceBatch, image: Tensor, xyz: Tensor) -> InferenceBatch:
+        answer = self.post_processor(raw) if self.post_processor else raw
+        return withheld(answer, holds_evidence(image, xyz))
 
     def prepare(self, image: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bring pictures and their clouds to what `judge` takes, as the pre-processor's callback does around steps.
@@ -257,9 +262,9 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         self.eval()
         try:
             with torch.inference_mode():
-                prepared = self.prepare(*(values[None].to(self.device) for values in part))
-                found, evidence = self.judge_and_explain(*prepared)
-                found = self.post_processor(found) if self.post_processor else found
+                given = [values[None].to(self.device) for values in part]
+                raw, evidence = self.judge_and_explain(*self.prepare(*given))
+                found = self._verdict(raw, *given)
         finally:
             self.train(was_training)
         known = self.has_threshold

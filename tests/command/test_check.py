@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_clip3dad.command.check import check, look, places
+from anomalib_clip3dad.command.check import check
+from anomalib_clip3dad.command.look import look, places
 from tests.data.conftest import write_parts
 
 
@@ -39,8 +40,10 @@ def test_what_is_measured(parts: Path) -> None:
 
 
 def test_a_category_has_several_folders(tmp_path: Path) -> None:
-    for kind in ("train/good", "test/good", "test/hole"):
-        write_parts(tmp_path / "tire" / kind, 1)
+    for seed, kind in enumerate(("train/good", "test/good", "test/hole")):
+        write_parts(tmp_path / "tire" / kind, 1, first_seed=seed)
+    (tmp_path / "tire/test/hole/gt").mkdir()
+    Image.fromarray(np.eye(48, dtype=np.uint8)).save(tmp_path / "tire/test/hole/gt/000.png")
     assert places(tmp_path / "tire") == [tmp_path / "tire" / kind for kind in ("test/good", "test/hole", "train/good")]
     assert check(tmp_path / "tire") == []
 
@@ -66,7 +69,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "two folders of 3D files": (lambda f: (f / "depth").mkdir(), "good: found xyz, depth; keep the one", 1),
     "truncated 3D file": (lambda f: scan(f).write_bytes(scan(f).read_bytes()[:900]), "unreadable 3D file", 1),
     "truncated picture": (lambda f: (f / "rgb/001.png").write_bytes(b"\x89PNG"), "001.png: unreadable image", 1),
-    "depth without camera": (depth_alone, "one-channel depth (48, 48)", 4),
+    "depth without camera": (depth_alone, "(4 files: 000.npy, 001.npy, 002.npy, 003.npy)", 1),
     "millimetres": (rewrite(lambda xyz: 1000 * xyz), "XYZ must be metres: millimetres / 1000", 1),
     "nothing measured": (rewrite(np.zeros_like), "no measured point", 1),
     "NaN throughout": (rewrite(lambda xyz: xyz * np.nan), "no measured point", 1),
@@ -98,7 +101,7 @@ def test_all_faults_are_listed_and_the_rest_is_read(parts: Path) -> None:
 
 
 def test_samples_of_different_sizes(parts: Path) -> None:
-    Image.new("RGB", (48, 24)).save(parts / "rgb/001.png")
+    Image.linear_gradient("L").resize((48, 24)).save(parts / "rgb/001.png")
     rewrite(lambda xyz: xyz[::2])(parts)
     (fault,) = check(parts)
     assert "samples of different sizes (3 of 48 x 48, 1 of 24 x 48)" in fault

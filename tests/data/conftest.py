@@ -2,6 +2,7 @@
 
 """A tiny data set in MVTec 3D-AD's folder layout, with real files and known numbers."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from tests.conftest import bumpy_part
 
-HEIGHT, WIDTH = 12, 16
+HEIGHT, WIDTH = 24, 32
 
 
 def from_command_line(arguments: list[str]) -> AnomalibDataModule:
@@ -27,12 +28,15 @@ def from_command_line(arguments: list[str]) -> AnomalibDataModule:
 def write_sample(kind: Path, number: int, *, mask: bool = False) -> None:
     """Write a sample in which the picture and XYZ both say which column, row and sample a pixel is of.
 
-    Red = 10 * column and X = 0.01 * column, green = 10 * row and Y = 0.01 * row, blue = number and Z = 1 + number.
+    Red = 5 * column and X = 0.01 * column, green = 5 * row and Y = 0.01 * row, blue = number and Z = 1 + number, every
+    other pixel 1 mm more.
     The mask is the lower left quarter.
     """
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    image = np.stack([10 * columns, 10 * rows, np.full_like(rows, number)], axis=-1).astype(np.uint8)
-    xyz = np.stack([0.01 * columns, 0.01 * rows, np.full(rows.shape, 1.0 + number)], axis=-1).astype(np.float32)
+    image = np.stack([5 * columns, 5 * rows, np.full_like(rows, number)], axis=-1).astype(np.uint8)
+    image[-1, -1, 2] = zlib.crc32(f"{kind.parent.name}/{kind.name}".encode()) % 256  # no two kinds share a picture
+    depth = 1.0 + number + 0.001 * ((rows + columns) % 2)
+    xyz = np.stack([0.01 * columns, 0.01 * rows, depth], axis=-1).astype(np.float32)
     for folder in ("rgb", "xyz", "gt") if mask else ("rgb", "xyz"):
         (kind / folder).mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(kind / "rgb" / f"{number:03d}.png")

@@ -38,23 +38,23 @@ def test_no_depth_is_no_point(missing: float) -> None:
 
 def test_points_in_any_order_come_back_to_their_pixels() -> None:
     xyz = unproject(depth_map(), CAMERA)
-    points = np.random.default_rng(1).permutation(xyz.reshape(-1, 3)) * 1000  # the camera's unit
-    np.testing.assert_allclose(organise(points, CAMERA, (6, 8)), xyz, rtol=1e-12)
+    points = np.random.default_rng(1).permutation(xyz.reshape(-1, 3))
+    np.testing.assert_allclose(organise("a.ply", points, CAMERA, (6, 8)), xyz, rtol=1e-12)
 
 
 def test_organise_against_a_loop() -> None:
-    """Many points to a pixel, some beside the image, behind the camera or not measured."""
+    """Many points to a pixel, some beside the image, behind the camera or no point."""
     rng = np.random.default_rng(2)
-    points = rng.uniform([-60, -40, -100], [60, 40, 900], (400, 3))
-    points[:5], points[5] = np.nan, 0
+    points = rng.uniform([-0.06, -0.04, -0.1], [0.06, 0.04, 0.9], (400, 3))
+    points[5] = 0
     expected = np.zeros((6, 8, 3))
     for x, y, z in points:
         if not z > 0:
             continue
         column, row = round(50 * x / z + 3.5), round(60 * y / z + 2.0)
-        if 0 <= column < 8 and 0 <= row < 6 and not 0 < expected[row, column, 2] <= z / 1000:
-            expected[row, column] = x / 1000, y / 1000, z / 1000
-    found = organise(points, CAMERA, (6, 8))
+        if 0 <= column < 8 and 0 <= row < 6 and not 0 < expected[row, column, 2] <= z:
+            expected[row, column] = x, y, z
+    found = organise("a.ply", points, CAMERA, (6, 8))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert 10 < (expected[..., 2] > 0).sum() < 48
 

@@ -9,6 +9,7 @@ from anomalib.data import DepthBatch
 
 from anomalib_clip3dad.data import Intrinsics
 from anomalib_clip3dad.inference import RGBXYZInferencer
+from anomalib_clip3dad.inference.runtimes import open_model
 from tests.data.conftest import write_parts
 from tests.deployed import FIXED, Deployed, batch
 
@@ -73,9 +74,28 @@ def test_batches_that_are_none(deployed: Deployed) -> None:
     (image,), (xyz,) = batch((48, 48), 1)
     with pytest.raises(ValueError, match="predict_batch: found 1 images and 2 clouds"):
         inferencer.predict_batch([image], [xyz, xyz])
-    with pytest.raises(ValueError, match="predict_batch: found 0 images and 0 clouds"):
-        inferencer.predict_batch([], [])
+    for nothing in ([], None, iter([image]), torch.tensor(0.0)):
+        with pytest.raises(ValueError, match="predict_batch: found 0 images and 0 clouds"):
+            inferencer.predict_batch(nothing, nothing)
     with pytest.raises(ValueError, match=r"predict_batch: found 1 images and 1 clouds; .* call predict"):
         inferencer.predict_batch("a.png", "a.npy")
     with pytest.raises(ValueError, match="found parts of 40 x 48, 48 x 48 pixels; give those of one size together"):
         inferencer.predict_batch([image, image[:, :40]], [xyz, xyz[:, :40]])
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "onnx", "openvino"])
+def test_what_shows_nothing_gets_no_firm_verdict(deployed: Deployed, kind: str) -> None:
+    """The exported file by itself, as programs call it that do without `as_part`."""
+    image, xyz = batch(FIXED, 4)
+    xyz[1] = torch.nan
+    image[2] = 0.5
+    xyz[3, :, 1:] = 0
+    xyz[3, :, :, 40:] = 0  # 40 of 4800 points
+    found = open_model(getattr(deployed, kind))(image.numpy(), xyz.numpy())
+    assert np.isfinite(found["pred_score"][0])
+    assert np.isfinite(found["anomaly_map"][0]).all()
+    assert not found["pred_mask"][0].all()
+    assert (found["pred_score"][1:] == np.inf).all()
+    assert (found["anomaly_map"][1:] == np.inf).all()
+    assert found["pred_label"][1:].all()
+    assert found["pred_mask"][1:].all()

@@ -86,7 +86,7 @@ def test_without_a_threshold_there_is_no_verdict(tiny_clip: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda i, x: (255 * i, x), "image: found values from 0 to 255; RGB in"),
+        (lambda i, x: (255 * i, x), "image: found floats from 0 to 255; RGB in"),
         (lambda i, x: (i[0], x), r"image: found Tensor \(60, 80\); give a file"),
         (lambda i, x: (i.numpy(), x), r"image: found ndarray \(3, 60, 80\); give a file"),
         (lambda _, x: (None, x), "image: found NoneType; give a file"),
