@@ -82,7 +82,7 @@ def _in_front(name: str | Path, depth: np.ndarray, known: np.ndarray) -> np.ndar
         msg += "to the right, y down and z forward: move or turn the scan, or cut off what is behind"
         raise InputError(msg)
     else:
-        tell(name, f"{count} points lie behind the camera (z < 0); counted as not measured")
+        tell(name, f"{_lie(behind)} behind the camera (z < 0); counted as not measured")
     return ~behind
 
 
@@ -123,7 +123,7 @@ def _at_a_distance(name: str | Path, depth: np.ndarray, known: np.ndarray, metre
         tell(name, f"half of the points are over {distance:.3g} m away, which is unusual for a part; check the unit")
     far = known & (depth * np.float64(metres) > _FARTHEST)
     if far.any():
-        tell(name, f"{np.count_nonzero(far)} points are over {_FARTHEST:.0f} m away; counted as not measured")
+        tell(name, f"{_lie(far)} over {_FARTHEST:.0f} m away; counted as not measured")
     return known & ~far
 
 
@@ -141,13 +141,17 @@ def seen_from_the_camera(name: str | Path, points: np.ndarray, known: np.ndarray
     Raises:
         ValueError: If that leaves out more than a twentieth of them.
     """
-    aside = known & (np.abs(points[..., :2]).max(axis=-1) > _ASIDE * points[..., 2])
+    aside = known & (np.abs(points[..., :2]).max(axis=-1) / _ASIDE > points[..., 2])
     share = aside.sum() / max(1, known.sum())
     if share > 0.05:
         msg = f"{name}: {share:.0%} of the points lie over 84 degrees beside the line of sight, where no camera sees "
         msg += "them; the origin must be the camera, z the distance from it: move or turn the scan"
         raise InputError(msg)
     if share:
-        count = np.count_nonzero(aside)
-        tell(name, f"{count} points lie far beside all that a camera sees; counted as not measured")
+        tell(name, f"{_lie(aside)} far beside all that a camera sees; counted as not measured")
     return known & ~aside
+
+
+def _lie(points: np.ndarray) -> str:
+    count = np.count_nonzero(points)
+    return f"{count} points lie" if count > 1 else "1 point lies"
