@@ -90,24 +90,27 @@ def _without_constants(
     name: str | Path, depth: np.ndarray, known: np.ndarray, metres: float, largest: bool
 ) -> np.ndarray:
     """Leave out values that are repeated often far behind, or far before, all others."""
-    values, counts = np.unique(depth[known], return_counts=True)
-    values, counts = (values[::-1], counts[::-1]) if largest else (values, counts)
     kept = np.ones_like(known)
-    while len(values) > 1 and counts[0] >= max(10, _REPEATED * counts.sum()):
-        rest = float(values[1:][np.searchsorted(np.cumsum(counts[1:]), 1e-3 * counts[1:].sum())])  # but for strays
-        apart = float(values[0]) / rest if largest else rest / float(values[0])
-        if apart < _APART:
-            break
+    values = depth[known]
+    while True:
+        value = values.max() if largest else values.min()
+        rest = values[values != value]
+        count = len(values) - len(rest)
+        if not len(rest) or count < max(10, _REPEATED * len(values)):
+            return kept
+        next_one = float(np.quantile(rest, 0.999 if largest else 0.001))  # but for strays
+        apart = float(value) / next_one if largest else next_one / float(value)
         if apart < _FACTOR:
-            where = "behind" if largest else "before"
-            tell(
-                name,
-                f"{counts[0]} points have exactly z = {values[0] * metres:g} m, {where} all others (from "
-                f"{rest * metres:g} m); if that stands for no data, write 0",
-            )
             break
-        kept &= _without(name, depth, known, values[0], metres)
-        values, counts = values[1:], counts[1:]
+        kept &= _without(name, depth, known, value, metres)
+        values = rest
+    if apart >= _APART:
+        where, far = "behind" if largest else "before", float(value) * metres
+        tell(
+            name,
+            f"{count} points have exactly z = {far:g} m, {where} all others (from {next_one * metres:g} m); if that "
+            "stands for no data, write 0",
+        )
     return kept
 
 

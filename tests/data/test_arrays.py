@@ -266,3 +266,20 @@ def test_read_right_and_told(name: str) -> None:
     assert found.image.is_contiguous()
     assert found.xyz.is_contiguous()
     assert not found.image.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("xyz", "words"),
+    [
+        (put(np.float32(0.75)), r"120 points have exactly z = 0\.75 m, behind all others"),
+        (put(np.float32(0.3)), r"120 points have exactly z = 0\.3 m, before all others"),
+        (10 * XYZ, r"half of the points are over 5 m away, which is unusual"),
+        (XYZ / 10, r"half of the points are over 0\.05 m away, which is unusual"),
+    ],
+)
+def test_what_may_be_right_is_kept_and_told(xyz: np.ndarray, words: str) -> None:
+    xyz[..., :2] = xyz[..., 2:] * (XYZ / DEPTH[..., None])[..., :2]
+    with collected() as notes:
+        found = as_part(RGB, xyz)
+    np.testing.assert_array_equal(found.xyz, np.moveaxis(xyz, -1, 0))
+    assert [bool(re.search(words, message)) for _, message in notes] == [True]
