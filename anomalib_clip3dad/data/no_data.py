@@ -17,6 +17,7 @@ _ASIDE = 10.0  # |x| / z or |y| / z beyond, 84 degrees from the line of sight, n
 _REPEATED = 1e-3  # of the values, and ten at least: a sensor's noise does not give the same number as often
 _FACTOR = 2.0  # a repeated value so many times as far (or as near) as all others stands for "no data"
 _APART = 1.2  # so many times is worth a note
+_PILED, _FINE = 0.05, 100  # so is such a share at the rim of a depth that has so many other values
 
 
 def measured_depths(name: str | Path, depth: np.ndarray, metres: float, remedy: str) -> np.ndarray:
@@ -104,13 +105,12 @@ def _without_constants(
             break
         kept &= _without(name, depth, known, value, metres)
         values = rest
+    where, far = "behind" if largest else "before", f"{float(value) * metres:g}"
     if apart >= _APART:
-        where, far = "behind" if largest else "before", float(value) * metres
-        tell(
-            name,
-            f"{count} points have exactly z = {far:g} m, {where} all others (from {next_one * metres:g} m); if that "
-            "stands for no data, write 0",
-        )
+        known_by = f"{where} all others (from {next_one * metres:g} m)"
+        tell(name, f"{count} points have exactly z = {far} m, {known_by}; if that stands for no data, write 0")
+    elif count > _PILED * len(values) and len(np.unique(rest)) > _FINE:
+        tell(name, f"{count} points have exactly z = {far} m and none is {where} them, as if the sensor's range ended")
     return kept
 
 
