@@ -189,9 +189,11 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
             Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold); of a sample
             without evidence (`holds_evidence`), score and map are +inf, label and mask true.
         """
-        prediction = self.judge(*self.prepare(image, xyz))
+        resized, cloud, foreground = self.prepare(image, xyz)
+        prediction = self.judge(resized, cloud, foreground)
         answer = self.post_processor(prediction) if self.post_processor else prediction
-        return withheld(answer, holds_evidence(image, xyz))
+        # the picture as it came, as a resize can overshoot; the cloud resized, as OpenVINO renames an input that is sliced
+        return withheld(answer, holds_evidence(image, cloud))
 
     def prepare(self, image: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bring pictures and their clouds to what `judge` takes, as the pre-processor's callback does around steps.
