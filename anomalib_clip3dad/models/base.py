@@ -192,7 +192,7 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         resized, cloud, foreground = self.prepare(image, xyz)
         prediction = self.judge(resized, cloud, foreground)
         answer = self.post_processor(prediction) if self.post_processor else prediction
-        # the picture as it came, as a resize can overshoot; the cloud resized, as OpenVINO renames an input that is sliced
+        # The picture as it came, as a resize may overshoot; the cloud resized, as OpenVINO renames a sliced input.
         return withheld(answer, holds_evidence(image, cloud))
 
     def prepare(self, image: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
