@@ -146,7 +146,10 @@ class FewShotDataModule(AnomalibDataModule):
         Raises:
             ValueError: If nothing is left to test on.
         """
+        fresh = not (hasattr(self, "train_data") and self._is_setup)  # as anomalib 2.7.0 tells
         super().setup(stage)
+        if not fresh:
+            return
         for name, purpose in (("val_data", "validation"), ("test_data", "test")):
             if hasattr(self, name):
                 setattr(self, name, self._unseen(getattr(self, name), purpose))

@@ -84,5 +84,5 @@ def _common_start(names: Sequence[str]) -> str:
 
 def _affixes_told(ours: tuple[str, str], theirs: tuple[str, str]) -> str:
     ways = zip(("begin with", "end in"), ours, theirs, strict=True)
-    told = [f"{way} {one or 'no more'} here and {other or 'no more'} there" for way, one, other in ways if one != other]
+    told = [f"{way} {one or 'nothing'} here and {other or 'nothing'} there" for way, one, other in ways if one != other]
     return f"names {' and '.join(told)}"

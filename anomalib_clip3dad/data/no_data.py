@@ -17,6 +17,7 @@ _ASIDE = 10.0  # |x| / z or |y| / z beyond, 84 degrees from the line of sight, n
 _REPEATED = 1e-3  # of the values, and ten at least: a sensor's noise does not give the same number as often
 _FACTOR = 2.0  # a repeated value so many times as far (or as near) as all others stands for "no data"
 _APART = 1.2  # so many times is worth a note
+_PILED, _FINE = 0.05, 100  # so is such a share at the rim of a depth that has so many other values
 
 
 def measured_depths(name: str | Path, depth: np.ndarray, metres: float, remedy: str) -> np.ndarray:
@@ -82,7 +83,7 @@ def _in_front(name: str | Path, depth: np.ndarray, known: np.ndarray) -> np.ndar
         msg += "to the right, y down and z forward: move or turn the scan, or cut off what is behind"
         raise InputError(msg)
     else:
-        tell(name, f"{count} points lie behind the camera (z < 0); counted as not measured")
+        tell(name, f"{_lie(behind)} behind the camera (z < 0); counted as not measured")
     return ~behind
 
 
@@ -90,24 +91,26 @@ def _without_constants(
     name: str | Path, depth: np.ndarray, known: np.ndarray, metres: float, largest: bool
 ) -> np.ndarray:
     """Leave out values that are repeated often far behind, or far before, all others."""
-    values, counts = np.unique(depth[known], return_counts=True)
-    values, counts = (values[::-1], counts[::-1]) if largest else (values, counts)
     kept = np.ones_like(known)
-    while len(values) > 1 and counts[0] >= max(10, _REPEATED * counts.sum()):
-        rest = float(values[1:][np.searchsorted(np.cumsum(counts[1:]), 1e-3 * counts[1:].sum())])  # but for strays
-        apart = float(values[0]) / rest if largest else rest / float(values[0])
-        if apart < _APART:
-            break
+    values = depth[known]
+    while True:
+        value = values.max() if largest else values.min()
+        rest = values[values != value]
+        count = len(values) - len(rest)
+        if not len(rest) or count < max(10, _REPEATED * len(values)):
+            return kept
+        next_one = float(np.quantile(rest, 0.999 if largest else 0.001))  # but for strays
+        apart = float(value) / next_one if largest else next_one / float(value)
         if apart < _FACTOR:
-            where = "behind" if largest else "before"
-            tell(
-                name,
-                f"{counts[0]} points have exactly z = {values[0] * metres:g} m, {where} all others (from "
-                f"{rest * metres:g} m); if that stands for no data, write 0",
-            )
             break
-        kept &= _without(name, depth, known, values[0], metres)
-        values, counts = values[1:], counts[1:]
+        kept &= _without(name, depth, known, value, metres)
+        values = rest
+    where, far = "behind" if largest else "before", f"{float(value) * metres:g}"
+    if apart >= _APART:
+        known_by = f"{where} all others (from {next_one * metres:g} m)"
+        tell(name, f"{count} points have exactly z = {far} m, {known_by}; if that stands for no data, write 0")
+    elif count > _PILED * len(values) and len(np.unique(rest)) > _FINE:
+        tell(name, f"{count} points have exactly z = {far} m and none is {where} them, as if the sensor's range ended")
     return kept
 
 
@@ -123,7 +126,7 @@ def _at_a_distance(name: str | Path, depth: np.ndarray, known: np.ndarray, metre
         tell(name, f"half of the points are over {distance:.3g} m away, which is unusual for a part; check the unit")
     far = known & (depth * np.float64(metres) > _FARTHEST)
     if far.any():
-        tell(name, f"{np.count_nonzero(far)} points are over {_FARTHEST:.0f} m away; counted as not measured")
+        tell(name, f"{_lie(far)} over {_FARTHEST:.0f} m away; counted as not measured")
     return known & ~far
 
 
@@ -141,13 +144,17 @@ def seen_from_the_camera(name: str | Path, points: np.ndarray, known: np.ndarray
     Raises:
         ValueError: If that leaves out more than a twentieth of them.
     """
-    aside = known & (np.abs(points[..., :2]).max(axis=-1) > _ASIDE * points[..., 2])
+    aside = known & (np.abs(points[..., :2]).max(axis=-1) / _ASIDE > points[..., 2])
     share = aside.sum() / max(1, known.sum())
     if share > 0.05:
         msg = f"{name}: {share:.0%} of the points lie over 84 degrees beside the line of sight, where no camera sees "
         msg += "them; the origin must be the camera, z the distance from it: move or turn the scan"
         raise InputError(msg)
     if share:
-        count = np.count_nonzero(aside)
-        tell(name, f"{count} points lie far beside all that a camera sees; counted as not measured")
+        tell(name, f"{_lie(aside)} far beside all that a camera sees; counted as not measured")
     return known & ~aside
+
+
+def _lie(points: np.ndarray) -> str:
+    count = np.count_nonzero(points)
+    return f"{count} points lie" if count > 1 else "1 point lies"

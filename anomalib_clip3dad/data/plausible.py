@@ -21,6 +21,7 @@ _ALONG = 0.8  # correlation of x / z with the column and y / z with the row; pin
 _WIDE, _NARROW = 140.0, 1.0  # degrees that a picture spans
 _CENTRAL = (0.35, 0.65)  # where the principal point lies, as a share of the picture
 _SAME_SHARE = 0.03  # for cx and cy: so equal, they are those of a picture of another size
+_COARSE = 16  # different depths; fewer come of centimetres or of 8 bit
 _SMALLEST = 0.005  # metres; the plane that parts lie on is found to 5 mm, so nothing smaller is
 
 
@@ -105,6 +106,10 @@ def _check_extent(name: str | Path, points: np.ndarray) -> None:
         msg = f"{name}: all points have the same depth, z = {np.median(points[:, 2]):g} m, so nothing was measured; "
         msg += "export the scan again"
         raise InputError(msg)
+
+    found = np.unique(points[:: max(1, len(points) // 20_000), 2])
+    if len(found) < _COARSE:
+        tell(name, f"only {len(found)} different depths, {found[1] - found[0]:.2g} m apart, too coarse to see a dent")
 
 
 def _check_axes(name: str | Path, u: np.ndarray, v: np.ndarray, row: np.ndarray, column: np.ndarray) -> None:

@@ -266,7 +266,8 @@ def _read(path: str | Path, reader: Callable[[str | Path], Any], kind: str) -> A
         msg = f"{path}: {error}"
         raise InputError(msg) from None
     except Exception as error:  # tifffile, its codecs and PIL raise a dozen types, struct.error among them
-        msg = f"{path}: unreadable {kind} ({error}); it is truncated or of another format: copy or export it again"
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        msg = f"{path}: unreadable {kind} ({reason}); it is truncated or of another format: copy or export it again"
         raise InputError(msg) from None
 
 

@@ -2,13 +2,14 @@
 
 """3D files of any format, as arrays."""
 
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tifffile
-from PIL import Image
 
+from anomalib_clip3dad.data.pictures import check_count, open_tiff, opened
 from anomalib_clip3dad.errors import InputError
 
 
@@ -33,13 +34,29 @@ def load_scan(path: str | Path) -> np.ndarray:
     return _LOADERS[suffix](Path(path))
 
 
+def _load_tiff(path: Path) -> np.ndarray:
+    with open_tiff(path) as file:
+        if len(file.series) != 1:
+            msg = f"found {len(file.series)} images of different kinds; one of XYZ (H, W, 3) or depth (H, W) is needed"
+            raise InputError(msg)
+        check_count(math.prod(file.series[0].shape) // 3)
+        return file.asarray()
+
+
 def _load_npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    # mapped, so that a header that promises more than there is fails before any memory is taken
+    mapped = np.lib.format.open_memmap(path, mode="r")
+    check_count(mapped.size // 3)
+    return np.array(mapped)
 
 
 def _load_png(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
+    with opened(path) as picture:
         depth = np.asarray(picture)
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1:
+            msg = f"found {frames} frames; depth needs a single one"
+            raise InputError(msg)
     if depth.ndim != 2 or depth.dtype in {np.dtype(np.uint8), np.dtype(bool)}:
         msg = f"found {depth.dtype} {depth.shape}, a picture; depth needs one channel of 16 bit"
         raise InputError(msg)
@@ -49,6 +66,9 @@ def _load_png(path: Path) -> np.ndarray:
 def _load_exr(path: Path) -> np.ndarray:
     import OpenEXR  # noqa: PLC0415  # read by few, and slow to import
 
+    with OpenEXR.File(str(path), header_only=True) as file:
+        (left, top), (right, bottom) = file.header()["dataWindow"]
+        check_count((int(right) - int(left) + 1) * (int(bottom) - int(top) + 1))
     with OpenEXR.File(str(path)) as file:
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     if len(channels) != 1:
@@ -67,6 +87,7 @@ def _load_exr(path: Path) -> np.ndarray:
 def _load_ply(path: Path) -> np.ndarray:
     from plyfile import PlyData  # noqa: PLC0415
 
+    _check_header(path, rb"^element\s+\w+\s+(\d+)")
     vertices = PlyData.read(str(path))["vertex"]
     return np.stack([np.asarray(vertices[axis]) for axis in "xyz"], axis=-1)
 
@@ -74,15 +95,27 @@ def _load_ply(path: Path) -> np.ndarray:
 def _load_pcd(path: Path) -> np.ndarray:
     from pypcd4 import PointCloud  # noqa: PLC0415
 
+    _check_header(path, rb"^(?:POINTS|WIDTH|HEIGHT)\s+(\d+)")
     cloud = PointCloud.from_path(path)
     points = cloud.numpy(("x", "y", "z"))
     height, width = cloud.metadata.height, cloud.metadata.width
     return points.reshape(height, width, 3) if height > 1 else points
 
 
+def _check_header(path: Path, counts: bytes) -> None:
+    """Refuse counts in a header of text that cannot be meant."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER)
+    for count in re.findall(counts, head, re.MULTILINE):
+        check_count(int(count[:_DIGITS]))
+
+
+_HEADER, _DIGITS = 2**16, 20
+
+
 _LOADERS: dict[str, Callable[[Path], np.ndarray]] = {
-    ".tiff": tifffile.imread,
-    ".tif": tifffile.imread,
+    ".tiff": _load_tiff,
+    ".tif": _load_tiff,
     ".npy": _load_npy,
     ".png": _load_png,
     ".exr": _load_exr,

@@ -218,11 +218,14 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
             Score, label, map and mask as the post-processor leaves them (normalised, 0.5 = threshold); of a sample
             without evidence (`holds_evidence`), score and map are +inf, label and mask true.
         """
-        return self._verdict(self.judge(*self.prepare(image, xyz)), image, xyz)
+        resized, cloud, foreground = self.prepare(image, xyz)
+        return self._verdict(self.judge(resized, cloud, foreground), image, cloud)
 
-    def _verdict(self, raw: InferenceBatch, image: Tensor, xyz: Tensor) -> InferenceBatch:
+    def _verdict(self, raw: InferenceBatch, image: Tensor, cloud: Tensor) -> InferenceBatch:
+        """Post-process; the image is as it came, as a resize may overshoot, the cloud resized (see `withheld`)."""
         answer = self.post_processor(raw) if self.post_processor else raw
-        return withheld(answer, holds_evidence(image, xyz))
+        # the resized cloud, as OpenVINO renames an input that is sliced
+        return withheld(answer, holds_evidence(image, cloud))
 
     def prepare(self, image: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bring pictures and their clouds to what `judge` takes, as the pre-processor's callback does around steps.
@@ -262,9 +265,10 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         self.eval()
         try:
             with torch.inference_mode():
-                given = [values[None].to(self.device) for values in part]
-                raw, evidence = self.judge_and_explain(*self.prepare(*given))
-                found = self._verdict(raw, *given)
+                picture, points = (values[None].to(self.device) for values in part)
+                resized, cloud, foreground = self.prepare(picture, points)
+                raw, evidence = self.judge_and_explain(resized, cloud, foreground)
+                found = self._verdict(raw, picture, cloud)
         finally:
             self.train(was_training)
         known = self.has_threshold

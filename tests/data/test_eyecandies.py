@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anomalib_clip3dad.command.check import check
 from anomalib_clip3dad.data import Eyecandies
 from tests.data.conftest import from_command_line
 
@@ -134,3 +135,18 @@ def test_arguments_parse_as_on_anomalibs_command_line(root: Path) -> None:
     data = from_command_line(["--data=anomalib_clip3dad.data.Eyecandies", f"--data.root={root}", "--data.k_shot=2"])
     assert isinstance(data, Eyecandies)
     assert data.k_shot == 2
+
+
+def test_check_reads_what_the_data_module_reads(root: Path) -> None:
+    assert check(root / "Lollipop") == []
+    (root / "Lollipop/train/data/001_info_depth.yaml").write_text("")
+    (root / "Lollipop/val/data/000_mask.png").unlink()
+    faults = check(root / "Lollipop")
+    assert ["no normalization with min and max" in fault for fault in faults] == [True, False]
+    assert "000_mask.png: not there" in faults[1]
+
+
+def test_a_picture_without_depth_is_named(root: Path) -> None:
+    (root / "Lollipop/train/data/001_depth.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"001_depth\.png: not there, though picture or mask is"):
+        ready(root)

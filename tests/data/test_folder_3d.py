@@ -321,3 +321,42 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "rgb").mkdir()
     with pytest.raises(FileNotFoundError, match="no picture found"):
         pair_files(tmp_path)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_shots_are_left_out_of_the_test(
+    good: Path, tmp_path: Path, copied: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same folder, or other files with the same content."""
+    tested = tmp_path / "copy" if copied else good
+    if copied:
+        shutil.copytree(good, tested)
+        for folder in ("rgb", "xyz"):
+            for file in (tested / folder).iterdir():
+                file.rename(file.with_stem(f"part {file.stem}"))
+    data = ready(good, normal_test_dir=tested)
+    stems = [
+        {Path(name).stem.removeprefix("part ") for name in names(split)} for split in (data.train_data, data.test_data)
+    ]
+    assert len(stems[0]) == len(stems[1]) == 4
+    assert not stems[0] & stems[1]
+    assert "4 of 8 test samples are training samples, and left out of it" in caplog.text
+    assert "4 test samples set the threshold, too" in caplog.text
+    data.setup()  # as a trainer does once more
+    assert len(data.test_data) == 4
+
+
+def test_nothing_but_shots_to_test_on_is_an_error(good: Path) -> None:
+    with pytest.raises(ValueError, match=r"good: all 8 test samples are trained on; add others"):
+        ready(good, normal_test_dir=good, k_shot=8, val_split_mode="none")
+
+
+def test_a_folder_cannot_be_normal_and_anomalous(good: Path) -> None:
+    with pytest.raises(ValueError, match=r"abnormal_dir=.*good: the same folder as normal_dir"):
+        Folder3DXYZ(good, abnormal_dir=good.parent / "good")
+
+
+def test_masks_are_opened_before_the_training(good: Path, faulty: Path) -> None:
+    Image.new("L", (48, 48), 255).save(faulty / "gt/001.png")
+    with pytest.raises(ValueError, match=r"gt/001\.png: .*marks 100% of the picture and all of its rim"):
+        ready(good, abnormal_dir=faulty)
