@@ -143,5 +143,5 @@ def test_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert faults == []
     assert "2 of 2 jobs to run, one after the other about" in said
-    assert ", 1 of which nobody has timed; largest memory 3.6 GiB" in said
+    assert ", 1 of them not timed yet; largest memory 3.6 GiB" in said
     assert not list(tmp_path.iterdir())

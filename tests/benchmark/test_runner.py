@@ -84,7 +84,7 @@ def test_killed_and_started_again_gives_the_same_table(
     jobs, folder = undisturbed[0], tmp_path / "jobs"
     said = run_until(command, folder / f"{jobs[0].key}.log", signal.SIGINT)
     assert "Traceback" not in said
-    assert "the same command goes on from there" in " ".join(said.split())
+    assert "the same command continues from there" in " ".join(said.split())
     assert not list(folder.glob("*.json"))
     run_until(command, folder / f"{jobs[0].key}.json", signal.SIGKILL)
     assert len(list(folder.glob("*.json"))) == 1
