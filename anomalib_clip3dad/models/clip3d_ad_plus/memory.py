@@ -60,7 +60,7 @@ class ShotMemory(DynamicBufferMixin):
             features: (N, C), features of patches.
 
         Returns:
-            Distances and missing shares as from `nearest`.
+            Distances and missing shares, (N,) each, as from `nearest`.
         """
         return nearest(features, beyond_own_length(features, self.bank), self.missing)
 
@@ -73,7 +73,7 @@ def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
         bank: Patches of all shots, including that one.
 
     Returns:
-        Distances and missing shares as from `nearest`.
+        Distances and missing shares, (N,) each, as from `nearest`.
     """
     own = asked.shot[:, None] == bank.shot
     if bool(own.all()):
