@@ -170,7 +170,7 @@ def test_a_damaged_record_is_made_anew(jobs_of: Callable, tmp_path: Path) -> Non
 
 def test_folder_that_cannot_be(jobs_of: Callable, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=r"output: .*file.jobs cannot be made \(Not a directory\)"):
+    with pytest.raises(InputError, match=r"output: .*file.jobs cannot be created \(Not a directory\)"):
         run_grid(jobs_of(), tmp_path / "file" / "jobs", partial(on_this_machine, folder=tmp_path))
 
 
