@@ -94,7 +94,7 @@ class Captions:
         """Describe n pairs of twins; the two captions of a pair differ only in the state.
 
         Args:
-            dice: source.
+            dice: Source of random numbers.
             shape: (n,), index of the shape.
             material: (n,), index of the material.
             colour: (n,), index of the colour.

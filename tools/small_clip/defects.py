@@ -211,7 +211,7 @@ def draw_patches(dice: Dice, part: Part, noise: Tensor, scale: Tensor, ease: flo
     """Draw places, sizes and depths of the defects.
 
     Args:
-        dice: source.
+        dice: Source of random numbers.
         part: The normal parts.
         noise: (n, 4, S, S), noise, fine to coarse.
         scale: (n,), pixels per part radius.
@@ -280,7 +280,7 @@ def draw_kinds(dice: Dice, view: Tensor, ease: float = 0.0) -> Tensor:
     """Draw the kind of defect of each part.
 
     Args:
-        dice: source.
+        dice: Source of random numbers.
         view: (n,) bool, true = view of a rotated point cloud; some defects are only visible there.
         ease: From 0 (all kinds) to 1 (only conspicuous ones).
 

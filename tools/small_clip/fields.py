@@ -55,7 +55,7 @@ def smooth_noise(dice: Dice, count: int, size: int, period: float) -> Tensor:
     """Draw smooth fields of about zero mean and unit variance: white noise, enlarged bicubically.
 
     Args:
-        dice: source.
+        dice: Source of random numbers.
         count: Number of fields, n.
         size: Rows and columns.
         period: Distance of the support points in pixels.

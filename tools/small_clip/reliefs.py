@@ -17,7 +17,7 @@ def draw_reliefs(dice: Dice, x: Tensor, y: Tensor) -> Tensor:
     """Draw patterns that are added to the height of each part.
 
     Args:
-        dice: source.
+        dice: Source of random numbers.
         x: (n, S, S), column in part coordinates.
         y: (n, S, S), row in part coordinates.
 

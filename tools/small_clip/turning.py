@@ -50,7 +50,7 @@ def draw_scan(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Scan:
     """Draw the noise of scans, and points that are missing behind steep walls, at their edges, and at random.
 
     Args:
-        dice: source.
+        dice: Source of random numbers.
         height: (n, S, S), height of the normal parts in part radii.
         noise: (n, 4, S, S), noise of all `PERIODS`.
         scale: (n,), pixels per part radius.
