@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Few-shot 3D anomaly detection on RGB + organised XYZ for anomalib.
 
-Importing this package is all that anomalib needs to know its models by name. It costs next to nothing: what takes
-seconds, torch and anomalib's models, is imported when somebody asks for it.
+Importing this package makes its models known to anomalib by name. The import is cheap: torch and anomalib's models,
+which take seconds, are imported when they are first used.
 """
 
 import importlib

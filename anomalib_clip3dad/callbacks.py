@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lightning callbacks: what happens to a batch of RGB + XYZ before the model sees it."""
+"""Lightning callbacks that change a batch of RGB + XYZ before the model gets it."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ from .synthesis import TextureSource, synthesise
 
 
 class AnomalySynthesis(Callback):
-    """Turns each training sample x+ into the pair x+, x-: the batch doubles, flawless first, then faulty.
+    """Turns each training sample x+ into the pair x+, x-: the batch doubles, normal samples first, then anomalous ones.
 
-    CLIP3D-AD, section 3.3.1. `gt_mask` and `gt_label` become those of the synthesis. A sample's anomaly depends on the
-    seed and on the sample's place in the training alone, not on batches, processes or what else draws random numbers.
+    CLIP3D-AD, section 3.3.1. `gt_mask` and `gt_label` become those of the synthesis. A sample's anomaly depends only on
+    the seed and on the sample's position in the training, not on batches, processes or other random draws.
 
     Args:
-        texture_dir: folder of texture images (DTD); None takes augmented shots and noise.
-        opacity: least and largest opacity of the texture.
-        geometry: share of the anomalies that are dents, bumps or missing points in the cloud, in [0, 1]; half of them
-            leave the colours as they are. Beyond the paper, where both of a pair share one cloud.
-        size: least and largest share of the part that an anomaly covers; None cuts the noise at 0.5 as the paper does.
-        seed: of the anomalies; None takes the one of `seed_everything`.
+        texture_dir: Folder of texture images (DTD); None uses augmented shots and noise.
+        opacity: Smallest and largest opacity of the texture.
+        geometry: Share of the anomalies that are dents, bumps or missing points in the cloud, in [0, 1]; half of them
+            leave the colours unchanged. Not in the paper, where both samples of a pair share one cloud.
+        size: Smallest and largest share of the part that an anomaly covers; None: noise above 0.5, as in the paper.
+        seed: Seed of the anomalies; None uses that of `seed_everything`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class AnomalySynthesis(Callback):
             raise InputError(msg)
         self.geometry = geometry
         self.size = size
-        self._drawn = 0  # samples of this epoch
+        self._drawn = 0  # samples so far in this epoch
         self._checked: set[str] = set()
         self.textures = TextureSource(texture_dir)
         self.opacity = opacity
@@ -80,7 +80,7 @@ class AnomalySynthesis(Callback):
         if batch_idx == 0:
             self._drawn = 0
         for sample in zip(batch.image, batch.depth_map, foreground, strict=True):
-            # processes take turns with the samples (`KShotSampler`, and Lightning 2.6's distributed sampler)
+            # samples are dealt out to the processes in turn (`KShotSampler`, and Lightning 2.6's distributed sampler)
             place = self._drawn * trainer.world_size + trainer.global_rank
             self._drawn += 1
             with drawing_from(seed, trainer.current_epoch, place):
@@ -96,7 +96,7 @@ class AnomalySynthesis(Callback):
                 setattr(batch, paths, getattr(batch, paths) * 2)
 
     def _check(self, files: list[str] | None, foreground: Tensor) -> None:
-        """Refuse clouds without a point; each file is looked at once, since a look makes a GPU wait."""
+        """Raise if a cloud has no points; each file is checked once, because the check makes a GPU synchronise."""
         if files and self._checked.issuperset(files):
             return
         empty = ~foreground.any(dim=(1, 2))
@@ -108,18 +108,18 @@ class AnomalySynthesis(Callback):
 
 
 def prepare_cloud(batch: Any) -> Tensor:
-    """Bring the cloud to the image's size and find the part.
+    """Resize the clouds of a batch to the size of the images and find the part.
 
-    anomalib's own depth data sets resize the image but never the cloud (read in anomalib 2.7.0).
+    anomalib's own depth data sets resize the image but not the cloud (seen in anomalib 2.7.0).
 
     Args:
-        batch: with `image` (B, 3, H, W) and `depth_map` (B, 3, h, w), XYZ in metres, (0, 0, 0) = not measured.
+        batch: Batch with `image` (B, 3, H, W) and `depth_map` (B, 3, h, w), XYZ in metres, (0, 0, 0) = not measured.
 
     Returns:
-        Foreground (B, H, W) bool. `batch.depth_map` is (B, 3, H, W) from here on.
+        Foreground (B, H, W) bool. `batch.depth_map` becomes (B, 3, H, W).
 
     Raises:
-        ValueError: If the batch holds no organised XYZ.
+        ValueError: If the batch has no organised XYZ.
     """
     xyz = getattr(batch, "depth_map", None)
     if xyz is None or xyz.ndim != 4 or xyz.shape[1] != 3:

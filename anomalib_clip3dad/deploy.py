@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The former name of `export` and `inference`, kept for scripts that import from it."""
+"""Former name of `export` and `inference`, kept for scripts that import from it."""
 
 import warnings
 

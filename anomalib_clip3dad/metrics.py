@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics of the paper, also for scores that know no bounds."""
+"""The metrics of the paper, also for scores outside [0, 1]."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -15,10 +15,9 @@ _SCORES = {"pred_score", "anomaly_map"}
 
 
 def paper_metrics() -> list[AnomalibMetric]:
-    """Make the four of CLIP3D-AD, section 4.1.2.
+    """Create the four metrics of CLIP3D-AD, section 4.1.2.
 
-    AUROC and AUPR of images; if there are masks, AUROC and AUPRO of pixels, the latter up to a false-positive rate of
-    0.3.
+    Image AUROC and AUPR; if there are masks, pixel AUROC and AUPRO, the latter up to a false-positive rate of 0.3.
     """
     image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
     return [
@@ -32,10 +31,10 @@ def paper_metrics() -> list[AnomalibMetric]:
 class UnboundedScoreEvaluator(Evaluator):
     """Test metrics on raw scores, whatever their range.
 
-    torchmetrics takes a batch with a score outside [0, 1] for logits, that batch alone, and in float32 their sigmoid is
-    1 from 17 on: all distances between FPFH would be alike (read in torchmetrics 1.9). The post-processor's range would
-    do no better, as it cuts off what lies beyond the validation's. So this evaluator stands before the post-processor,
-    and gives scores to all metrics but AUPRO, which only sorts them, brought into (0, 1) in their order.
+    If a batch has a score outside [0, 1], torchmetrics treats this batch as logits, and in float32 their sigmoid is 1
+    from 17 on, so that all distances between FPFH would be equal (seen in torchmetrics 1.9). Normalised scores would be
+    no better, since the post-processor clips them to the range of the validation set. So this evaluator comes before
+    the post-processor and maps scores to (0, 1) monotonically, for all metrics except AUPRO, which only sorts them.
     """
 
     def on_test_batch_end(
@@ -47,30 +46,30 @@ class UnboundedScoreEvaluator(Evaluator):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Update the metrics; the batch stays as it is.
+        """Update the metrics without changing the batch.
 
         Raises:
-            ValueError: If a score is not a number, or infinite.
+            ValueError: If a score is NaN or infinite.
         """
         del trainer, pl_module, outputs, batch_idx, dataloader_idx
         for metric in self.test_metrics:
             values = {field: getattr(batch, field) for field in metric.fields}  # type: ignore[union-attr]
             for field in _SCORES & set(values):
                 _check_finite(field, values[field], batch.image_path)
-                if not isinstance(metric, AUPRO):  # which would make float32 of it
+                if not isinstance(metric, AUPRO):  # which converts to float32
                     values[field] = bounded(values[field])
-            # not an anomalib batch, which would make float32 of it, too
+            # not an anomalib batch, which also converts to float32
             metric.update(SimpleNamespace(**values))  # type: ignore[operator]
 
 
 def bounded(scores: Tensor) -> Tensor:
-    """Bring scores into (0, 1) in their order.
+    """Map scores to (0, 1), keeping their order.
 
     Args:
-        scores: any shape, any range, float32.
+        scores: Scores of any shape and range, float32.
 
     Returns:
-        The same shape, float64, which keeps apart what float32 does.
+        The same shape, float64, so that different float32 values stay different.
 
     Example:
         >>> import torch

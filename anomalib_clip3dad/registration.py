@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another package's module brings one of ours along, whenever it is imported."""
+"""Import hook: importing another package's module also imports one of ours."""
 
 import importlib
 import importlib.abc
@@ -11,11 +11,11 @@ from types import ModuleType
 
 
 def register_with(host: str, guest: str) -> None:
-    """Import a module right behind another one, or now if that is there already.
+    """Import a module right after another one, or now if that one is already imported.
 
     Args:
-        host: the module that is waited for.
-        guest: the module that is imported then; it puts itself where the host finds it.
+        host: Module to wait for.
+        guest: Module to import then; it registers itself with the host.
     """
     if host in sys.modules:
         importlib.import_module(guest)
@@ -24,7 +24,7 @@ def register_with(host: str, guest: str) -> None:
 
 
 class _Waiting(importlib.abc.MetaPathFinder):
-    """Finds the host as everybody does, with a loader that goes on to the guest."""
+    """Finds the host as usual, with a loader that also imports the guest."""
 
     def __init__(self, host: str, guest: str) -> None:
         self.host, self.guest, self.asking = host, guest, False
@@ -35,10 +35,10 @@ class _Waiting(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """Nothing but the host."""
+        """Find the host only."""
         if fullname != self.host or self.asking:
             return None
-        self.asking = True  # the others
+        self.asking = True  # so that only the other finders are asked
         try:
             spec = importlib.util.find_spec(fullname)
         finally:
@@ -57,9 +57,9 @@ class _ThenGuest(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None  # noqa: S101
-        if self.waiting in sys.meta_path:  # not before: somebody may only have asked whether the host is there
+        if self.waiting in sys.meta_path:  # not earlier: a spec may be requested without an import
             sys.meta_path.remove(self.waiting)
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
-        # a guest that asked for the host itself is half imported by now and comes to its end later
+        # a guest that imported the host itself is partly imported now and is completed later
         importlib.import_module(self.waiting.guest)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random draws that depend on given seeds alone and leave everybody else's numbers as they were."""
+"""Random draws that depend only on given seeds and do not affect other random draws."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from torch import Tensor
 
 @contextmanager
 def drawing_from(*seeds: int) -> Iterator[None]:
-    """Seed torch's CPU generator for a while, and put it back as it was.
+    """Seed torch's CPU generator temporarily and restore its state afterwards.
 
     Args:
-        seeds: any integers; all of them count, and their order.
+        seeds: Any integers; all of them and their order matter.
 
     Example:
         >>> with drawing_from(1, 2):
@@ -26,16 +26,16 @@ def drawing_from(*seeds: int) -> Iterator[None]:
         mixed = 0
         for seed in seeds:
             mixed = (mixed * 1_000_003 + seed) % 2**63
-        # not torch.manual_seed, which would also seed the GPUs, and nobody puts those back
+        # not torch.manual_seed, which would also seed the GPUs, whose state is not restored
         torch.default_generator.manual_seed(mixed)
         yield
 
 
 def to_device(drawn: Tensor, like: Tensor) -> Tensor:
-    """Bring what the CPU drew to where another tensor is, without making a GPU wait.
+    """Move a tensor drawn on the CPU to the device of another tensor, without making a GPU wait.
 
     Args:
-        drawn: any tensor on the CPU.
-        like: a tensor on the wanted device.
+        drawn: Any tensor on the CPU.
+        like: A tensor on the target device.
     """
     return drawn.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else drawn.to(like.device)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of weights, read without running what is in them, and fingerprints."""
+"""Safe reading of weights files, and fingerprints."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from anomalib_clip3dad.errors import InputError
 
 
 def read_state_dict(file: Path, argument: str) -> dict[str, Tensor]:
-    """Read a state dict; nothing is unpickled but tensors.
+    """Read a state dict; only tensors are unpickled.
 
     Args:
-        file: .safetensors; any other name is taken for a file of torch.save, whose state dict may be wrapped as
-            training checkpoints do it.
-        argument: what named the file, for the message.
+        file: A .safetensors file, or (any other extension) a file of torch.save, in which the state dict may be an
+            entry as in training checkpoints.
+        argument: Name of the argument that gave the file, for the error message.
 
     Returns:
         The tensors by name, on the CPU.
 
     Raises:
-        ValueError: If it cannot be read.
+        ValueError: If the file cannot be read.
     """
     try:
         if file.suffix == ".safetensors":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw what Clip3dAdPlus shows of one anomalous part for each kind of defect: image, depth, anomaly map, evidence.
+"""Draw the evidence of Clip3dAdPlus for one anomalous part of each kind of defect: image, depth, anomaly map, evidence.
 
 python studies/draw_evidence.py --category gear --out docs/evidence.png
 """
@@ -24,7 +24,7 @@ from anomalib_clip3dad.models import Clip3dAdPlus
 
 
 def draw(axis: Any, values: Tensor, part: Tensor, colours: str, limits: tuple[float, float]) -> Any:
-    """One picture of values (H, W), with nothing where there is no part (H, W)."""
+    """Draw values (H, W), transparent where there is no part (H, W)."""
     shown = axis.imshow(np.ma.masked_array(values.numpy(), ~part.numpy()), cmap=colours, vmin=limits[0], vmax=limits[1])
     axis.set_xticks([])
     axis.set_yticks([])
@@ -32,7 +32,7 @@ def draw(axis: Any, values: Tensor, part: Tensor, colours: str, limits: tuple[fl
 
 
 def draw_part(row: Any, model: Clip3dAdPlus, item: Any) -> Tensor:
-    """Image with the outline of the defect, and depth; gives where the part is, (H, W)."""
+    """Draw the image with the outline of the defect, and the depth; returns the mask of the part, (H, W)."""
     image, xyz, _ = model.prepare(item.image[None], item.depth_map[None])
     part = foreground_mask(xyz)[0]
     depth = xyz[0, 2]
@@ -50,7 +50,7 @@ def draw_part(row: Any, model: Clip3dAdPlus, item: Any) -> Tensor:
 
 
 def main() -> None:
-    """Remember four shots, judge one part of each kind, draw."""
+    """Fit the model to the shots, predict one part of each kind, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--root", default="datasets/Toy3D", help="made if it is not there")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds for a sample: Clip3dAdPlus beside Clip3dAd on the same small CLIP, in PyTorch and exported to OpenVINO.
+"""Seconds per sample of Clip3dAdPlus and Clip3dAd with the same small CLIP, in PyTorch and exported to OpenVINO.
 
 python studies/plus_speed.py --threads 2
 """

@@ -143,7 +143,7 @@ def image_aurocs(scores: Tensor, kinds: Sequence[str]) -> dict[str, float]:
 def auroc(normal: Tensor, anomalous: Tensor) -> float:
     """Probability that an anomalous sample scores higher than a normal one; a tie counts half.
 
-    Exact, unlike torchmetrics, which puts batches with a score outside [0, 1] through a sigmoid (read in 1.9).
+    Exact, unlike torchmetrics, which applies a sigmoid to batches with a score outside [0, 1] (seen in 1.9).
 
     Args:
         normal: Scores (N,) of normal samples.

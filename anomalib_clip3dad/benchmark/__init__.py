@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models side by side: a grid of jobs, measured alike, in the layout of the paper's tables."""
+"""Benchmark: a grid of jobs with the same evaluation, and tables in the layout of the paper."""
 
 METRICS = ("image_AUROC", "image_AUPR", "pixel_AUROC", "pixel_AUPRO")

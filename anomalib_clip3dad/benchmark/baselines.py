@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""anomalib's own PatchCore, WinCLIP and CFM, so that they run on the same few shots and with weights from anywhere.
+"""anomalib's PatchCore, WinCLIP and CFM, changed to run on the same few shots and with weights from any source.
 
-Each runs with the weights that anomalib would fetch, with those of a local file, or with random ones, whose scores mean
-nothing. All read in anomalib 2.7.0.
+Each runs with anomalib's default weights, with weights from a local file, or with random weights, whose scores mean
+nothing. Written for anomalib 2.7.0.
 """
 
 from collections.abc import Sequence
@@ -30,18 +30,18 @@ from anomalib_clip3dad.models.backbone import fill, given_weights, load_backbone
 
 
 class Patchcore(models.Patchcore):
-    """anomalib's PatchCore on RGB, at the size that the other models read.
+    """anomalib's PatchCore on RGB, at the input size of the other models.
 
     Args:
         backbone: timm's name of the network.
-        layers: of it, whose features make the patches.
-        pre_trained: take ImageNet weights, which are downloaded, but for those of tf_efficientnet_lite0, which are
-            installed; False for random ones, drawn with a fixed seed.
-        backbone_weights: path of a local weights file to take instead.
-        image_size: height and width of what the backbone reads.
-        coreset_sampling_ratio: share of the patches that is kept; 1 keeps all, as few-shot papers do.
-        num_neighbors: for the score of the image.
-        **kwargs: of `AnomalibModule`.
+        layers: Layers whose features are used.
+        pre_trained: Use ImageNet weights, which are downloaded (those of tf_efficientnet_lite0 are installed); False
+            for random weights, drawn with a fixed seed.
+        backbone_weights: Path of a local weights file to use instead.
+        image_size: Height and width of the input.
+        coreset_sampling_ratio: Share of the patches to keep; 1 keeps all, as in few-shot papers.
+        num_neighbors: Number of neighbours for the image score.
+        **kwargs: Other arguments of `AnomalibModule`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Patchcore(models.Patchcore):
         **kwargs: Any,
     ) -> None:
         extractor = load_backbone(backbone, layers, pre_trained, backbone_weights)
-        # anomalib's, with the backbone's mean and deviation in place of ImageNet's
+        # anomalib's, with the backbone's mean and standard deviation instead of ImageNet's
         transform = Compose([Resize((image_size, image_size), antialias=True), Normalize(*normalisation(extractor))])
         super().__init__(
             backbone,
@@ -67,22 +67,22 @@ class Patchcore(models.Patchcore):
             pre_processor=PreProcessor(transform),
             **kwargs,
         )
-        self.model.feature_extractor = extractor  # the constructor takes none, and makes one that is let go
+        self.model.feature_extractor = extractor  # replaces the one that the constructor makes
 
 
 class WinClip(models.WinClip):
-    """anomalib's WinCLIP with its reference pictures put right.
+    """anomalib's WinCLIP with corrected reference images.
 
-    anomalib compares queries that are normalised as CLIP wants it with reference pictures that are not, and takes
-    these in the loader's order. Here the references are the shots, each once, pre-processed as the queries are.
+    anomalib normalises queries for CLIP but not reference images, and takes these in the order of the data loader. Here
+    the references are the shots, each once, pre-processed like the queries.
 
     Args:
-        clip_model: an open_clip architecture.
-        pretrained: as `load_clip` takes it; the default is anomalib's.
-        class_name: for the prompts; None takes the data module's category.
-        few_shot: whether there are references; without, only the prompts count.
-        scales: of the windows, in patches.
-        **kwargs: of `AnomalibModule`.
+        clip_model: An open_clip architecture.
+        pretrained: Weights, see `load_clip`; the default is anomalib's.
+        class_name: Name of the part in the prompts; None uses the data module's category.
+        few_shot: Whether to use reference images; otherwise only the prompts count.
+        scales: Sizes of the windows in patches.
+        **kwargs: Other arguments of `AnomalibModule`.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class WinClip(models.WinClip):
                 Normalize(visual.image_mean, visual.image_std),
             ]
         )
-        # not the parent's, which would download its own CLIP
+        # not the parent's constructor, which would download its own CLIP
         AnomalibModule.__init__(self, pre_processor=PreProcessor(transform), **kwargs)
         kind = _TimmWinClipModel if hasattr(visual, "trunk") else _WinClipModel
         self.model: _WinClipModel = kind(clip, open_clip.get_tokenizer(clip_model), tuple(scales))
         self.class_name = class_name
-        self.k_shot = int(few_shot)  # how many there are turns out in setup(); 0 is zero-shot for anomalib
+        self.k_shot = int(few_shot)  # the real number is set in setup(); 0 means zero-shot in anomalib
         self.few_shot_source = None
         self.is_setup = False
 
@@ -127,7 +127,7 @@ class WinClip(models.WinClip):
 
 
 class _WinClipModel(WinClipModel):
-    """The parent's, around a CLIP that is there already and may read prompts of another length."""
+    """The parent's model with a given CLIP, which may have another context length."""
 
     masks: list[Tensor]
 
@@ -154,7 +154,7 @@ class _WinClipModel(WinClipModel):
 
 
 class _TimmWinClipModel(_WinClipModel):
-    """The same around a vision transformer of timm, as the small CLIP has one."""
+    """The same for a CLIP with a timm vision transformer, such as the small CLIP."""
 
     def encode_image(self, batch: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """See the parent's."""
@@ -173,7 +173,7 @@ class _TimmWinClipModel(_WinClipModel):
         return rearrange(self._embed(self._transform(tokens)), "(w n) c -> n w c", w=len(windows))
 
     def _transform(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, T, D) through all blocks and the norm behind them."""
+        """Pass tokens (N, T, D) through all blocks and the norm after them."""
         trunk = self.clip.visual.trunk
         return trunk.norm(trunk.blocks(trunk.norm_pre(tokens)))
 
@@ -185,18 +185,18 @@ class _TimmWinClipModel(_WinClipModel):
 class CFM(models.CFM):
     """anomalib's CFM on RGB and XYZ.
 
-    It takes the missing points of a batch's first sample for those of all: give it batches of one.
+    It uses the missing points of a batch's first sample for all samples, so give it batches of one.
 
     Args:
         rgb_backbone: timm's name of a vision transformer of width 768 without register tokens.
-        pre_trained: take the weights of both networks, which are downloaded; False for random ones.
-        backbone_weights: path of a local weights file of the RGB network to take instead.
-        pointmae_weights: path of Point-MAE's weights to take instead, needed if those of the RGB network are given.
-        group_size: points in a group.
-        num_group: groups of points.
-        image_size: height and width of what both networks read; costs grow with its square.
-        lr: learning rate.
-        **kwargs: of `AnomalibModule`.
+        pre_trained: Use pre-trained weights of both networks, which are downloaded; False for random weights.
+        backbone_weights: Path of a local weights file of the RGB network to use instead.
+        pointmae_weights: Path of Point-MAE's weights to use instead, required if `backbone_weights` is given.
+        group_size: Number of points in a group.
+        num_group: Number of groups of points.
+        image_size: Height and width of the input of both networks; the cost grows with its square.
+        lr: Learning rate.
+        **kwargs: Other arguments of `AnomalibModule`.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class CFM(models.CFM):
             fill(rgb, rgb_backbone, Path(backbone_weights))
         if pointmae_weights:
             _check_pointmae(pointmae_weights, xyz)
-        # not the parent's, which would download both networks
+        # not the parent's constructor, which would download both networks
         pre_processor = self.configure_pre_processor((image_size, image_size))
         AnomalibModule.__init__(self, pre_processor=pre_processor, **kwargs)
         self.lr = lr
@@ -234,7 +234,7 @@ class CFM(models.CFM):
 
 
 class _CFMModel(CFMModel):
-    """The parent's, around networks that are there already."""
+    """The parent's model with given networks."""
 
     def __init__(self, rgb: Any, xyz: Any) -> None:
         nn.Module.__init__(self)
@@ -260,7 +260,7 @@ class _CFMNetworks(cfm_parts.FeatureExtractors):
 
 
 def _check_pointmae(file: str, network: nn.Module) -> None:
-    """Anomalib takes of the file what it finds, which may be nothing."""
+    """Raise if weights are missing, since anomalib loads whatever the file has, even nothing."""
     there = {name.rpartition("MAE_encoder.")[2] for name in torch.load(file, weights_only=True)["base_model"]}
     if lacking := [name for name in network.state_dict() if name not in there]:
         msg = f"pointmae_weights={file}: {lacking[0]} is not in it; give Point-MAE's pretrain.pth"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a grid will take: from its finished jobs, else a guess that says so."""
+"""Cost estimate of a grid, from finished jobs if there are any, otherwise a guess that is marked as such."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,17 +8,17 @@ from typing import NamedTuple
 from anomalib_clip3dad.benchmark.grid import USUAL_BATCH, Job
 from anomalib_clip3dad.benchmark.store import Store
 
-START_SECONDS = 20  # of a process, mostly imports
+START_SECONDS = 20  # start of a process, mostly imports
 
 
 class Cost(NamedTuple):
-    """What a job takes.
+    """Cost of a job.
 
     Attributes:
-        seconds: in all, None if nobody knows.
-        memory: most bytes at once, None if nobody knows.
-        gpu_memory: most bytes at once on a GPU, None if nobody knows or there is none.
-        basis: where the numbers come from.
+        seconds: Total time, None if unknown.
+        memory: Peak memory in bytes, None if unknown.
+        gpu_memory: Peak GPU memory in bytes, None if unknown or without a GPU.
+        basis: Where the numbers come from.
     """
 
     seconds: float | None
@@ -28,13 +28,13 @@ class Cost(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What a model took for 4 shots on 2 CPU cores with its default arguments; on a GPU it is another matter.
+    """Measured cost of a model with default arguments, for 4 shots on 2 CPU cores; does not hold for GPUs.
 
     Attributes:
-        step: seconds of a training step of one sample.
-        sample: seconds of a test sample.
-        memory: bytes.
-        steps: that it trains if nobody says how many; None = once over its shots.
+        step: Seconds per training step of one sample.
+        sample: Seconds per test sample.
+        memory: Peak memory in bytes.
+        steps: Default number of training steps; None = one pass over the shots.
     """
 
     step: float
@@ -57,15 +57,15 @@ _TEST_SAMPLES = 120  # MVTec 3D-AD has 1197 in ten categories
 
 
 def estimate(jobs: Sequence[Job], folder: Path) -> list[Cost]:
-    """Say what each job took or is likely to take.
+    """Look up or estimate the cost of each job.
 
     Args:
-        jobs: of a grid.
-        folder: of the finished jobs.
+        jobs: Jobs of a grid.
+        folder: Folder of the finished jobs.
 
     Returns:
-        One for each job: its own record if it is finished; else the mean time and the largest memory of finished jobs
-        of the same model and k; else, for a category of MVTec 3D-AD, a guess by rule of thumb.
+        One cost per job: from its own record if it is finished; else mean time and largest memory of finished jobs of
+        the same model and k; else, for a category of MVTec 3D-AD, a guess by a rule of thumb.
     """
     store = Store(folder)
     records = {job.key: record for job in jobs if (record := store.load(job))}
@@ -79,17 +79,17 @@ def _estimate(job: Job, jobs: Sequence[Job], records: dict[str, dict]) -> Cost:
     if alike:
         seconds = sum(map(_seconds, alike)) / len(alike)
         return Cost(
-            seconds, _most(alike, "peak_cpu_bytes"), _most(alike, "peak_gpu_bytes"), f"{len(alike)} finished alike"
+            seconds, _most(alike, "peak_cpu_bytes"), _most(alike, "peak_gpu_bytes"), f"similar jobs done: {len(alike)}"
         )
     rule = RULES.get(job.class_path)
     if rule and job.data_class_path == _RULES_ARE_FOR:
         seconds = START_SECONDS + _steps(job, rule) * rule.step + _TEST_SAMPLES * rule.sample
         return Cost(seconds, rule.memory, None, "guess: default size, 2 CPU cores")
-    return Cost(None, None, None, "unknown until one is finished")
+    return Cost(None, None, None, "unknown until a similar job is finished")
 
 
 def _steps(job: Job, rule: Rule) -> int:
-    """Training steps of one sample."""
+    """Number of training steps, in steps of one sample."""
     if rule.steps is None and "max_steps" not in job.trainer:
         return job.k_shot
     return job.trainer.get("max_steps", rule.steps) * job.data_init_args.get("train_batch_size", USUAL_BATCH)

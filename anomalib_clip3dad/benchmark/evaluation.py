@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same four metrics for every model: on raw scores, at one size, nothing masked."""
+"""Evaluation with the same four metrics for every model: on raw scores, at one size, without masking."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
 
 
 class RawEvaluator(UnboundedScoreEvaluator):
-    """`paper_metrics` with all maps and masks brought to one size.
+    """`paper_metrics` with all maps and masks resized to one size.
 
-    Every pixel of every test sample counts: background, missing points and good samples, too; nothing is padded. A
-    model must come without a post-processor, which would clip its scores.
+    Every pixel of every test sample counts, including background, missing points and normal samples; nothing is padded.
+    The model must have no post-processor, which would clip its scores.
 
     Args:
-        size: height and width at which pixels are judged, or "native", the size of the masks' files.
+        size: Height and width at which pixels are evaluated, or "native" for the size of the mask files.
     """
 
     def __init__(self, size: EvaluationSize) -> None:
@@ -32,25 +32,26 @@ class RawEvaluator(UnboundedScoreEvaluator):
         self.size = size
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *indices: int) -> None:
-        """Judge a batch at the common size."""
-        samples = trainer.datamodule.test_data.samples  # batches of anomalib 2.7.0 come without mask_path
+        """Update the metrics at the common size."""
+        samples = trainer.datamodule.test_data.samples  # batches of anomalib 2.7.0 have no mask_path
         files = dict(zip(samples.image_path, samples.mask_path, strict=True))
         judged = at_one_size(batch, [files.get(path) for path in batch.image_path], self.size)
         super().on_test_batch_end(trainer, pl_module, outputs, judged, *indices)
 
 
 def at_one_size(batch: Any, mask_files: Sequence[str | None], size: EvaluationSize) -> Any:
-    """Bring maps and masks of a batch to one size.
+    """Resize maps and masks of a batch to one size.
 
     Args:
-        batch: with `anomaly_map` (B, h, w) or (B, 1, h, w), `pred_score` (B,) or (B, 1), `gt_label` (B,) and
+        batch: Batch with `anomaly_map` (B, h, w) or (B, 1, h, w), `pred_score` (B,) or (B, 1), `gt_label` (B,) and
             `image_path`.
-        mask_files: B paths; those of good samples do not count.
-        size: height and width, or "native".
+        mask_files: B paths; those of normal samples are ignored.
+        size: Height and width, or "native".
 
     Returns:
         `image_path`, `gt_label` (B,), `pred_score` (B,), `anomaly_map` (B, H, W) float32, bilinear, and `gt_mask`
-        (B, H, W) bool, by nearest neighbour from the files, so that no model's own size makes the truth coarser.
+        (B, H, W) bool, by nearest neighbour from the files, so that the ground truth does not depend on the model's
+        size.
 
     Raises:
         InputError: If a mask has no file, or the masks of a batch differ in size.
@@ -75,7 +76,7 @@ def at_one_size(batch: Any, mask_files: Sequence[str | None], size: EvaluationSi
 
 
 def _true_masks(batch: Any, files: Sequence[str | None]) -> list[Tensor]:
-    """Each (H, W), as its file is; of good samples nothing, in the size of the picture."""
+    """Masks (H, W) from their files; for normal samples all false, in the size of the image."""
     masks = []
     for label, image, mask in zip(batch.gt_label, batch.image_path, files, strict=True):
         if not label:
@@ -83,13 +84,13 @@ def _true_masks(batch: Any, files: Sequence[str | None]) -> list[Tensor]:
         elif mask and Path(mask).is_file():
             masks.append(torch.as_tensor(read_mask(mask, as_tensor=True)).as_subclass(Tensor) > 0)
         else:
-            msg = f"{image}: its mask is in no file, so that pixels cannot be judged; test on faulty parts with masks "
+            msg = f"{image}: its mask is in no file, so pixels cannot be evaluated; test on anomalous parts with masks "
             msg += "(test_split_mode from_dir)"
             raise InputError(msg)
     return masks
 
 
 def _nothing(image: str) -> Tensor:
-    with Image.open(image) as opened:  # the header alone
+    with Image.open(image) as opened:  # reads only the header
         width, height = opened.size
     return torch.zeros(height, width, dtype=torch.bool)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of a grid: bars for each model, with the spread over the seeds, and a mark where the paper is."""
+"""Figure of a grid: bars for each model with the standard deviation over the seeds, and marks for published numbers."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from anomalib_clip3dad.benchmark import METRICS
 
 
 def draw(numbers: pd.DataFrame, path: Path) -> None:
-    """Draw all four metrics, one row each, and every k, one column each.
+    """Draw all four metrics (rows) for every k (columns).
 
     Args:
-        numbers: as `summary` returns it.
-        path: of the picture.
+        numbers: Result of `summary`.
+        path: Output file.
     """
     shots = list(dict.fromkeys(numbers.k_shot))
     wide = 1.5 + 0.25 * numbers.category.nunique() * numbers.model.nunique()

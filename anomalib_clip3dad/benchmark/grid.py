@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be run: models x categories x k x seeds, as a list of jobs."""
+"""Grids: models x categories x k x seeds, as a list of jobs."""
 
 import fnmatch
 import hashlib
@@ -13,7 +13,7 @@ from anomalib_clip3dad.benchmark.published import published_methods
 from anomalib_clip3dad.errors import InputError
 
 EvaluationSize = int | Literal["native"]
-USUAL_BATCH = 4  # of FewShotDataModule
+USUAL_BATCH = 4  # default of FewShotDataModule
 
 _OF_A_MODEL = ("name", "class_path", "init_args", "trainer", "data", "published")
 _OF_DATA = ("class_path", "init_args")
@@ -21,20 +21,20 @@ _MAPPINGS = {"init_args", "trainer", "data"}
 
 
 class Job(NamedTuple):
-    """One model, taught and tested once.
+    """One training and test of one model.
 
     Attributes:
-        name: what the model is called in the tables.
-        published: what it is called in a paper's tables, if it is there: PAPER/METHOD.
-        class_path: the model's class.
-        init_args: its arguments.
-        trainer: arguments of anomalib's Engine.
-        data_class_path: the data module's class.
-        data_init_args: its arguments, but for the three below.
-        category: of the data set.
-        k_shot: number of good parts to learn from.
-        seed: of the draw of the shots and of all that is random in training.
-        evaluation_size: height and width at which pixels are judged, or "native", the size of the masks' files.
+        name: Name of the model in the tables.
+        published: Its name in a paper's tables, if it is there: PAPER/METHOD.
+        class_path: Class of the model.
+        init_args: Arguments of the model.
+        trainer: Arguments of anomalib's Engine.
+        data_class_path: Class of the data module.
+        data_init_args: Arguments of the data module except the next three.
+        category: Category of the data set.
+        k_shot: Number of normal parts to train on.
+        seed: Seed of the shots and of all random draws in training.
+        evaluation_size: Height and width at which pixels are evaluated, or "native" for the size of the mask files.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Job(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Fingerprint of what the grid says of the job, 16 hexadecimal digits; names do not count."""
+        """Fingerprint of the job's settings, 16 hexadecimal digits; names do not count."""
         settings = {name: value for name, value in self._asdict().items() if name not in {"name", "published"}}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def is_random(self) -> bool:
-        """Whether the model was asked to run with random weights, `pretrained: null` or `pre_trained: false`."""
+        """Whether the model runs with random weights, `pretrained: null` or `pre_trained: false`."""
         given = self.init_args
         by_flag = given.get("pre_trained") is False and not given.get("backbone_weights")
         return by_flag or given.get("pretrained", "given") is None
@@ -77,25 +77,25 @@ def make_jobs(
     model: Mapping[str, Any] | None = None,
     only: Sequence[str] | None = None,
 ) -> list[Job]:
-    """Spell a grid out.
+    """Expand a grid into jobs.
 
     Args:
         data: `class_path` and `init_args` of a data module that takes category, k_shot and shot_seed.
-        categories: of the data set.
-        k_shot: numbers of good parts to learn from, each at least 1.
-        seeds: each draws other shots and trains anew.
-        models: each with `name` and `class_path`, and if wanted `init_args`, `trainer` and `data` (arguments that go
-            over those for all models) and `published`, its name in a paper's tables, PAPER/METHOD.
-        trainer: arguments of anomalib's Engine for all models.
-        evaluation_size: height and width at which pixels are judged, or "native".
-        model: what the entries of `models` have in common; each one's own goes over it.
-        only: names of models, or patterns such as "layers*"; None for all.
+        categories: Categories of the data set.
+        k_shot: Numbers of normal parts to train on, each at least 1.
+        seeds: Seeds; each draws other shots and trains again.
+        models: Models, each with `name` and `class_path`, and optionally `init_args`, `trainer` and `data` (arguments
+            that override those for all models) and `published`, its name in a paper's tables, PAPER/METHOD.
+        trainer: Arguments of anomalib's Engine for all models.
+        evaluation_size: Height and width at which pixels are evaluated, or "native".
+        model: Settings common to all `models`, which each of them can override.
+        only: Names of models, or patterns such as "layers*"; None for all.
 
     Returns:
-        The jobs; those of one seed together, so that an interrupted grid has whole tables of its first seeds.
+        The jobs, ordered by seed, so that an interrupted grid has complete tables for its first seeds.
 
     Raises:
-        InputError: If something is missing, unknown, empty or twice there.
+        InputError: If something is missing, unknown, empty or duplicate.
     """
     data = data or {}
     models = [_over(model or {}, entry) for entry in models]
@@ -132,7 +132,7 @@ def make_jobs(
 
 
 def _over(common: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's own settings over those of all."""
+    """Settings of one model, which override the common ones."""
     merged = {**common, **entry}
     for key in _MAPPINGS & set(common) & set(entry):
         if isinstance(common[key], Mapping) and isinstance(entry[key], Mapping):
@@ -141,7 +141,7 @@ def _over(common: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _chosen(models: Sequence[Mapping[str, Any]], only: Sequence[str] | None) -> list[Mapping[str, Any]]:
-    """Those whose names fit one of the patterns."""
+    """Select models whose names match one of the patterns."""
     names = [entry["name"] for entry in models]
     for pattern in only or ():
         if not fnmatch.filter(names, pattern):
@@ -158,7 +158,7 @@ def _check_lists(lists: Mapping[str, Sequence[Any]]) -> None:
         if name != "models":
             _check_unique(name, values)
     if low := [shots for shots in lists["k_shot"] if shots < 1]:
-        msg = f"k_shot: found {low[0]}; at least 1 good part is needed"
+        msg = f"k_shot: found {low[0]}; at least 1 normal part is needed"
         raise InputError(msg)
 
 
@@ -180,7 +180,7 @@ def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str], need
 
 def _check_trainer(where: str, given: Mapping[str, Any]) -> None:
     if "callbacks" in given:
-        msg = f"{where}: callbacks cannot be given; what a model needs it brings itself (configure_callbacks)"
+        msg = f"{where}: callbacks cannot be given; a model adds what it needs itself (configure_callbacks)"
         raise InputError(msg)
 
 
@@ -194,5 +194,5 @@ def _check_published(where: str, name: str | None) -> None:
 
 def _check_unique(name: str, values: Sequence[Any]) -> None:
     if twice := [value for value in values if values.count(value) > 1]:
-        msg = f"{name}: {twice[0]!r} is there twice; drop or rename one"
+        msg = f"{name}: {twice[0]!r} is there twice; remove or rename one"
         raise InputError(msg)

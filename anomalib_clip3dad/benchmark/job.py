@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One job: a model is made, taught on its shots and tested, and all that is measured becomes one flat record."""
+"""One job: create, train and test a model, and collect all measurements in one flat record."""
 
 import importlib
 import tempfile
@@ -24,14 +24,14 @@ Record = dict[str, Any]
 
 
 def attempt(job: Job, cpus: int | None = None) -> Record | str:
-    """Run a job; what goes wrong goes to stderr in full.
+    """Run a job; full error messages go to stderr.
 
     Args:
-        job: of a grid.
-        cpus: threads that it may use; None = as many as torch takes by itself.
+        job: Job of a grid.
+        cpus: Threads that it may use; None = torch's default.
 
     Returns:
-        Its record, or the line that says why there is none.
+        Its record, or the reason why there is none.
     """
     try:
         return run_job(job, cpus)
@@ -41,16 +41,16 @@ def attempt(job: Job, cpus: int | None = None) -> Record | str:
 
 
 def run_job(job: Job, cpus: int | None = None) -> Record:
-    """Teach and test a model.
+    """Train and test a model.
 
     Args:
-        job: of a grid.
-        cpus: threads that it may use.
+        job: Job of a grid.
+        cpus: Threads that it may use.
 
     Returns:
-        The four metrics in [0, 1]; `fit_seconds` (None if the model learns nothing), `test_seconds`, reading and
-        metrics with them; `samples_per_second` of the model alone; memory and checkpoint in bytes (the memory is this
-        process's, so that of the job if it is the only one); trained parameters, shots, device and versions.
+        The four metrics in [0, 1]; `fit_seconds` (None for models without training) and `test_seconds`, both including
+        reading and metrics; `samples_per_second` of the model alone; memory and checkpoint in bytes (memory of this
+        process, which should run a single job); trained parameters, shots, device and versions.
     """
     if cpus:
         torch.set_num_threads(cpus)
@@ -58,7 +58,7 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
     model = _load(job.class_path)(
         **job.init_args, evaluator=RawEvaluator(job.evaluation_size), post_processor=False, visualizer=False
     )
-    # one that limits its own training, as memory banks do: steps would fill them with the same shots again and again
+    # models that limit their own training, such as memory banks, which more steps would fill with the same shots again
     if "max_epochs" in model.trainer_arguments:
         job = job._replace(trainer={name: value for name, value in job.trainer.items() if name != "max_steps"})
     data = make_data(job)
@@ -67,7 +67,7 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(default_root_dir=folder, **_engine_arguments(job, clock))
         fit_seconds, trained = None, 0
-        # anomalib does not train what calls itself zero- or few-shot (read in 2.7.0, Engine.train)
+        # anomalib does not train zero- or few-shot models (seen in 2.7.0, Engine.train)
         if model.learning_type not in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
             start = perf_counter()
             engine.fit(model, datamodule=data)
@@ -89,17 +89,17 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
         "peak_gpu_bytes": peak_gpu_bytes(device),
         "trained_parameters": trained,
         "checkpoint_bytes": checkpoint_bytes,
-        "shots": " ".join(getattr(data, "training_files", ())),  # of this package's data modules
+        "shots": " ".join(getattr(data, "training_files", ())),  # only in this package's data modules
         **machine(device),
     }
 
 
 def make_data(job: Job) -> Any:
-    """Make the data module of a job.
+    """Create the data module of a job.
 
-    Where epochs are counted, as memory banks do, one epoch shows each shot exactly once: the batch is made a divisor of
-    k, since `FewShotDataModule` fills batches up with shots that it has shown. Nothing is validated unless the grid
-    asks for it: raw scores need no threshold.
+    If training is limited by epochs, as for memory banks, one epoch has each shot exactly once: the batch size is a
+    divisor of k, since `FewShotDataModule` fills batches with repeated shots. There is no validation unless the grid
+    sets it, since raw scores need no threshold.
     """
     arguments = {"val_split_mode": "none", **job.data_init_args}
     if "max_steps" not in job.trainer:
@@ -117,5 +117,5 @@ def _load(class_path: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        msg = f"class_path={class_path}: cannot be imported ({error}); correct it or install what it is in"
+        msg = f"class_path={class_path}: cannot be imported ({error}); correct it or install its package"
         raise InputError(msg) from None

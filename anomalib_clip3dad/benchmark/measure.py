@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a job cost."""
+"""Measurement of the cost of a job."""
 
 import platform
 import sys
@@ -13,13 +13,13 @@ from lightning.pytorch import Callback, Trainer
 
 
 class Clock(Callback):
-    """Adds up what the model takes for the test samples: pre-processing and views, neither reading nor metrics.
+    """Measures the model's time for the test samples, with pre-processing and views, without reading or metrics.
 
-    Given to the Engine, it comes before the model's own callbacks, at the start of a batch and at its end.
+    Given to the Engine, it runs before the model's own callbacks, both at the start and at the end of a batch.
 
     Attributes:
-        seconds: in all.
-        samples: in all.
+        seconds: Total time.
+        samples: Total number of samples.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Clock(Callback):
         self._start = 0.0
 
     def on_test_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:  # noqa: ARG002
-        """Start."""
+        """Start the clock."""
         self._start = _now(pl_module.device)
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:  # noqa: ARG002
-        """Stop."""
+        """Stop the clock."""
         self.seconds += _now(pl_module.device) - self._start
         self.samples += len(batch.image)
 
@@ -44,10 +44,10 @@ def _now(device: torch.device) -> float:
 
 
 def peak_cpu_bytes() -> int:
-    """Most memory that this process has held so far."""
+    """Peak memory of this process so far."""
     status = Path("/proc/self/status")
     if status.is_file():
-        # not getrusage, which on Linux counts what the parent held when it started this process
+        # not getrusage, which on Linux includes the parent's memory at the start of this process
         (line,) = (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     import resource  # noqa: PLC0415 - not on Windows
@@ -56,18 +56,18 @@ def peak_cpu_bytes() -> int:
 
 
 def peak_gpu_bytes(device: torch.device) -> int | None:
-    """Most memory of a GPU that tensors of this process have held so far; None for what is no CUDA device."""
+    """Peak GPU memory of this process's tensors so far; None if the device is not CUDA."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def trained_parameters(trainer: Trainer) -> int:
-    """Number of values that an optimiser has changed."""
+    """Number of parameters that the optimisers train."""
     groups = [group for optimiser in trainer.optimizers for group in optimiser.param_groups]
     return sum(parameter.numel() for group in groups for parameter in group["params"])
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """Versions and the device that was used, one column each."""
+    """Versions and device, one column each."""
     packages = ("anomalib_clip3dad", "anomalib", "lightning", "torch", "open_clip_torch", "timm")
     versions = {f"version_{name}": version(name) for name in packages}
     return {**versions, "version_python": platform.python_version(), "device": _name(device)}

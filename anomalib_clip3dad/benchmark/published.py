@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers that papers print of themselves and of others, in per cent, all on MVTec 3D-AD.
+"""Numbers published in papers, in per cent, all on MVTec 3D-AD.
 
 `tables/PAPER/tableN.csv` holds Table N of a paper: `method` and `k_shot` ("full" where all normal parts were used), and
 either `metric` and a column for each category and "mean", or a column for each metric's mean over the categories.
@@ -20,21 +20,21 @@ _TABLES = Path(__file__).parent / "tables"
 
 
 def read_table(paper: str, number: int) -> pd.DataFrame:
-    """Read a table as it is printed.
+    """Read a table as printed in the paper.
 
     Args:
-        paper: "clip3d_ad".
-        number: of the table, from 1.
+        paper: Name of the paper, "clip3d_ad".
+        number: Number of the table, from 1.
 
     Returns:
-        A row for each method, k and, in tables by category, metric. Methods are called alike in all tables of a paper.
+        One row per method, k and, in tables by category, metric. Methods have the same name in all tables of a paper.
     """
     return pd.read_csv(_TABLES / paper / f"table{number}.csv")
 
 
 @cache
 def _printed() -> dict[tuple[str, int, str, str], float]:
-    """Value by method, k, category and metric; where the tables of a paper repeat each other, they agree."""
+    """Value by method, k, category and metric; values that appear in several tables of a paper agree."""
     values = {}
     for file in sorted(_TABLES.glob("*/table*.csv")):
         for row in pd.read_csv(file).to_dict("records"):
@@ -52,17 +52,17 @@ def _printed() -> dict[tuple[str, int, str, str], float]:
 
 
 def published_methods() -> list[str]:
-    """Names that `published` knows, as PAPER/METHOD."""
+    """List the names that `published` knows, as PAPER/METHOD."""
     return list(dict.fromkeys(method for method, *_ in _printed()))
 
 
 def published(method: str | None, k_shot: int, category: str, metric: str) -> float | None:
-    """Look a number up.
+    """Look up a published number.
 
     Args:
         method: PAPER/METHOD as in the first column of its tables, "clip3d_ad/Ours" or "clip3d_ad/{6, 9}".
-        k_shot: 1, 2 or 4.
-        category: of MVTec 3D-AD, or "mean".
+        k_shot: Number of shots, 1, 2 or 4.
+        category: Category of MVTec 3D-AD, or "mean".
         metric: image_AUROC, image_AUPR, pixel_AUROC or pixel_AUPRO.
 
     Returns:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same jobs on many machines, as tasks of Ray."""
+"""Runner that executes jobs as Ray tasks, on one or many machines."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -17,24 +17,24 @@ from anomalib_clip3dad.errors import InputError, MissingPackageError, Unreachabl
 def on_ray(
     jobs: Sequence[Job], folder: Path, address: str | None = None, cpus: int | None = None, gpus: float = 0
 ) -> Iterator[Outcome]:
-    """Run jobs on a Ray cluster, as many at once as it has room for.
+    """Run jobs on a Ray cluster, as many at once as it has resources for.
 
-    Every machine must have a folder of the name that this is called from, if paths are relative, and find the data.
+    If paths are relative, every machine must have the current folder and the data under the same paths.
 
     Args:
-        jobs: to run.
-        folder: for the logs of those that failed, KEY.log.
-        address: of a running cluster, "auto" or ray://HOST:PORT; None starts one on this machine.
-        cpus: that each job takes; None = 1.
-        gpus: that each job takes, or a part of one; 0 hides them.
+        jobs: Jobs to run.
+        folder: Folder for the logs of failed jobs, KEY.log.
+        address: Address of a running cluster, "auto" or ray://HOST:PORT; None starts one on this machine.
+        cpus: CPUs of each job; None = 1.
+        gpus: GPUs of each job, also fractions; 0 hides them.
 
     Yields:
-        What became of each, as they come.
+        The outcome of each job when it finishes.
 
     Raises:
         ImportError: If Ray is not installed.
         ConnectionError: If there is no cluster at the address.
-        ValueError: If a job asks for more than a cluster on this machine has.
+        ValueError: If a job needs more than a cluster on this machine has.
     """
     ray, cpus = _import_ray(), cpus or 1
     started = not ray.is_initialized()
@@ -43,7 +43,7 @@ def on_ray(
     try:
         if address is None:
             _check_room(ray.cluster_resources(), cpus, gpus)
-        # a worker ends with its job, as its peak memory would be the next one's, too; what failed once fails again
+        # one process per job, since peak memory is that of the process; no retries, since failures would repeat
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=0)(_attempt)
         waiting = {task.remote(job._asdict(), cpus, gpus, str(Path.cwd())): job for job in jobs}
         while waiting:
@@ -59,10 +59,10 @@ def on_ray(
 
 
 def _attempt(job: dict[str, Any], cpus: int, gpus: float, folder: str) -> tuple[dict | str, str]:
-    """What became of the job, and what was said."""
+    """Run a job and return its outcome and its output."""
     os.chdir(folder)
     if not gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all GPUs in sight of a task that asks for none
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows all GPUs to a task that requests none
     said = StringIO()
     with redirect_stdout(said), redirect_stderr(said):
         from anomalib_clip3dad.benchmark.job import attempt  # noqa: PLC0415 - on the worker, not where Ray is asked
@@ -75,12 +75,12 @@ def _result(ray: Any, done: Any) -> tuple[dict | str, str]:
         return ray.get(done)
     except ray.exceptions.RayError as error:
         said = str(error).strip()
-        return f"{type(error).__name__}: {said.splitlines()[0] if said else 'it said nothing'}", said
+        return f"{type(error).__name__}: {said.splitlines()[0] if said else 'no message'}", said
 
 
 def _connect(ray: Any, address: str | None) -> None:
     try:
-        # without "local" Ray would join a cluster that somebody else runs here
+        # without "local" Ray would join any cluster that is running on this machine
         ray.init(address=address or "local", log_to_driver=False, include_dashboard=None if address else False)
     except (ConnectionError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -90,10 +90,10 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _check_room(there: dict[str, float], cpus: int, gpus: float) -> None:
-    """A task that asks for more would wait for ever; a cluster elsewhere may still grow."""
+    """Raise if a job needs more than this machine has, since it would wait forever; remote clusters may grow."""
     for name, asked, has in (("cpus", cpus, there.get("CPU", 0)), ("gpus", gpus, there.get("GPU", 0))):
         if asked > has:
-            msg = f"--{name}_per_job {asked}: this machine has {has:g}; ask for less, or give --address of a cluster"
+            msg = f"--{name}_per_job {asked}: this machine has {has:g}; give less, or --address of a cluster"
             raise InputError(msg)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a grid leaves behind: CSV for programs, Markdown in the layout of the paper's Tables 1 to 3, and a picture."""
+"""Results of a grid as CSV, as Markdown in the layout of the paper's Tables 1 to 3, and as a figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,13 +21,13 @@ _MIB = 2**20
 
 
 def write_report(jobs: Sequence[Job], finished: Path, failures: Mapping[str, str], folder: Path) -> str:
-    """Write `results.csv` (a row for each job), `summary.csv`, `report.md` and `report.png` from what is finished.
+    """Write `results.csv` (one row per job), `summary.csv`, `report.md` and `report.png` of the finished jobs.
 
     Args:
-        jobs: of the grid.
-        finished: folder of the finished jobs.
-        failures: of each job that failed, by its key, why.
-        folder: where to.
+        jobs: Jobs of the grid.
+        finished: Folder of the finished jobs.
+        failures: Reason for each failed job, by its key.
+        folder: Output folder.
 
     Returns:
         The Markdown.
@@ -66,7 +66,7 @@ def _heading(jobs: Sequence[Job], found: pd.DataFrame) -> str:
 
 
 def _tables(numbers: pd.DataFrame) -> list[str]:
-    """One for each metric as Tables 1 and 2 are, then all four means as Table 3 is."""
+    """One table per metric like Tables 1 and 2, then all four means like Table 3."""
     parts = [
         f"## {title}\n\n{_markdown(_rows(numbers[numbers.metric == metric], 'category'))}"
         for metric, title in TITLES.items()
@@ -76,7 +76,7 @@ def _tables(numbers: pd.DataFrame) -> list[str]:
 
 
 def _rows(numbers: pd.DataFrame, across: str) -> list[dict[str, str]]:
-    """A row for each k and model; below it, where there are any, the published numbers and the differences."""
+    """One row per k and model; below it published numbers and differences, if there are any."""
     rows = []
     for (k_shot, model), alike in numbers.groupby(["k_shot", "model"], sort=False):
         known = {"k-shot": f"{k_shot}", "method": str(model)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finished jobs as tables of numbers: each model's mean and deviation over the seeds, beside what the paper prints."""
+"""Finished jobs as tables: mean and standard deviation over the seeds for each model, next to published numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +23,14 @@ COSTS = (
 
 
 def results(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
-    """Put the finished jobs of a grid side by side.
+    """Collect the finished jobs of a grid in a table.
 
     Args:
-        jobs: of the grid.
-        folder: of the finished jobs.
+        jobs: Jobs of the grid.
+        folder: Folder of the finished jobs.
 
     Returns:
-        A row for each finished job, in the grid's order: `model`, `k_shot`, `category`, `seed`, and its record.
+        One row per finished job, in the order of the grid: `model`, `k_shot`, `category`, `seed`, and its record.
     """
     store = Store(folder)
     rows = []
@@ -42,22 +42,22 @@ def results(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
 
 
 def label(job: Job) -> str:
-    """What a model is called in the tables; nobody should take random weights for results."""
+    """Name of a model in the tables, marked if its weights are random."""
     return f"{job.name} (random weights)" if job.is_random else job.name
 
 
 def summary(jobs: Sequence[Job], found: pd.DataFrame) -> pd.DataFrame:
-    """Mean and deviation over the seeds, and the published number and the difference from it.
+    """Compute mean and standard deviation over the seeds, and the difference from the published number.
 
     Args:
-        jobs: of the grid.
-        found: as `results` returns it.
+        jobs: Jobs of the grid.
+        found: Result of `results`.
 
     Returns:
-        In per cent, a row for each model, k, metric and category, and "mean" for the mean of all categories, which is
-        taken for each seed that has them all, so that its deviation is that over the seeds. `std` (n - 1) is missing
-        for one seed; `published` and `difference` where the paper has no such number, which it has for the mean if the
-        categories are those of MVTec 3D-AD, all ten.
+        In per cent, one row per model, k, metric and category, and "mean" for the mean of all categories, computed for
+        each seed that has all of them, so that its deviation is also over the seeds. `std` (n - 1) is missing for one
+        seed; `published` and `difference` are missing if the paper has no such number. It has one for the mean only if
+        the categories are the ten of MVTec 3D-AD.
     """
     categories = list(dict.fromkeys(job.category for job in jobs))
     rows = []
@@ -73,7 +73,7 @@ def summary(jobs: Sequence[Job], found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_category(alike: pd.DataFrame, metric: str, categories: list[str]) -> dict[str, pd.Series]:
-    """Per cent of each category by seed, and their mean of the seeds that have them all."""
+    """Per cent of each category by seed, and their mean for seeds that have all categories."""
     if not len(alike):
         return {name: pd.Series(dtype=float) for name in (*categories, MEAN)}
     values = 100 * alike.pivot(index="seed", columns="category", values=metric).reindex(columns=categories)
@@ -92,10 +92,10 @@ def _spread(values: pd.Series, paper: float | None) -> dict[str, float | int | N
 
 
 def costs(found: pd.DataFrame) -> pd.DataFrame:
-    """What a job of each model and k cost on average, memory at most.
+    """Compute mean cost and peak memory of the jobs of each model and k.
 
     Args:
-        found: as `results` returns it.
+        found: Result of `results`.
     """
     most = {"peak_cpu_bytes", "peak_gpu_bytes", "checkpoint_bytes", "trained_parameters"}
     numbers = found.astype(dict.fromkeys(COSTS, float))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m anomalib_clip3dad.benchmark.worker JOB.json RESULT.json CPUS`: a job in a process of its own."""
+"""`python -m anomalib_clip3dad.benchmark.worker JOB.json RESULT.json CPUS`: runs a job in its own process."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from anomalib_clip3dad.benchmark.store import write_json
 
 
 def main() -> None:
-    """Run the job and write its record, or the line that says why there is none."""
+    """Run the job and write its record, or the reason why there is none."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from anomalib_clip3dad.benchmark.job import attempt  # noqa: PLC0415 - takes seconds, in which the parent may end
 
@@ -21,8 +21,8 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed grid leaves nothing behind that goes on computing: its end of the pipe closes with it."""
-    os.read(sys.stdin.fileno(), 1)  # not through the buffer, whose lock would be missed at exit
+    """End this process when the parent ends, even if killed: its end of the pipe then closes."""
+    os.read(sys.stdin.fileno(), 1)  # unbuffered, since the buffer's lock would block the exit
     os._exit(1)
 
 

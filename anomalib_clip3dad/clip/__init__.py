@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frozen CLIP: its weights, its vision tower, its prompts and their embeddings."""
 
-from . import stem  # noqa: F401  # timm learns the small CLIP's vision tower
+from . import stem  # noqa: F401  # registers the small CLIP's vision tower with timm
 from .prompts import PROMPT_SETS, prompt_ensemble
 from .text import embed_prompts
 from .text_cache import cached_embeddings

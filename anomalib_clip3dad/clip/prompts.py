@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompt sets: what is said of a flawless and of a faulty part."""
+"""Prompt sets: descriptions of a normal and of an anomalous part."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ _PHOTO = ("a photo of a {}.", "a photo of the {}.")
 
 
 class PromptSet(NamedTuple):
-    """Every template is filled with every state, and every state with the class name; None takes WinCLIP's."""
+    """Every template is combined with every state, and every state with the class name; None means WinCLIP's."""
 
     normal_states: Sequence[str] | None = None
     anomalous_states: Sequence[str] | None = None
@@ -21,7 +21,7 @@ PROMPT_SETS: dict[str, PromptSet] = {
     # WinCLIP's compositional prompt ensemble, which the paper uses (section 4.1.3).
     "cpe": PromptSet(),
     # Figure 6 compares CPE with seven simpler sets and names only the simplest of them, "photo" here.
-    # The six between are ours: they leave out states, templates or both.
+    # The six others are ours: they leave out states, templates or both.
     "cpe_states": PromptSet(templates=_PHOTO),
     "cpe_templates": PromptSet(("{}",), ("damaged {}",)),
     "flawless": PromptSet(("flawless {}",), ("damaged {}",), _PHOTO),
@@ -33,17 +33,17 @@ PROMPT_SETS: dict[str, PromptSet] = {
 
 
 def prompt_ensemble(prompts: str | Sequence[str] = "cpe", class_name: str = "object") -> tuple[list[str], list[str]]:
-    """Write the prompts of one class.
+    """Build the prompts of one class.
 
     CLIP3D-AD, sections 4.1.3 and 4.5; the states and templates of "cpe" are those of WinCLIP (anomalib).
 
     Args:
-        prompts: the name of one of `PROMPT_SETS`, or templates such as "a photo of a {}.", each with one {}; these
-            are then filled with the states of WinCLIP.
-        class_name: what the part is called, "cable gland".
+        prompts: Name of one of `PROMPT_SETS`, or templates such as "a photo of a {}.", each with one {} for WinCLIP's
+            states.
+        class_name: Name of the part, such as "cable gland".
 
     Returns:
-        The prompts of the flawless and those of the faulty part.
+        The prompts of the normal and those of the anomalous part.
 
     Raises:
         ValueError: If there is no such set, or a template has no {}.
@@ -68,7 +68,7 @@ def prompt_ensemble(prompts: str | Sequence[str] = "cpe", class_name: str = "obj
             raise InputError(msg)
         chosen = PromptSet(templates=prompts)
 
-    # not above: importing anomalib's models brings ours along, which need this module
+    # not at the top: importing anomalib's models also imports ours, which need this module
     from anomalib.models.image.winclip import prompting as winclip  # noqa: PLC0415
 
     templates = chosen.templates or winclip.TEMPLATES

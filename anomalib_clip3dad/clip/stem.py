@@ -13,14 +13,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from anomalib_clip3dad import efficientnet
 
-STRIDE = 16  # pixels of a token's side
+STRIDE = 16  # side of a token in pixels
 
 
 class ImageNetStem(nn.Module):
     """EfficientNet-Lite0 up to stride 16, frozen, with its maps at strides 4, 8 and 16 side by side.
 
-    Takes images as every open_clip model does, normalised with CLIP's mean and standard deviation. Its weights are
-    constants: in no state dict, among no parameters, read from their package when the stem is made.
+    Like every open_clip model it takes images normalised with CLIP's mean and standard deviation. Its weights are
+    constants, neither in the state dict nor among the parameters, and are read from their package on construction.
     """
 
     scale: Tensor
@@ -32,7 +32,7 @@ class ImageNetStem(nn.Module):
         weights = efficientnet.imagenet_weights()
         network.load_state_dict({name: weights[name] for name in network.state_dict()})
         last = int(network.feature_info.module_name()[-1].removeprefix("blocks."))
-        del network.blocks[last + 1 :]  # timm computes them, too
+        del network.blocks[last + 1 :]  # timm would compute them, too
         _fold_batch_norms(network.eval())
         make_constant(network)
         # channels last: twice as fast on CPUs
@@ -52,7 +52,7 @@ class ImageNetStem(nn.Module):
             images: (N, 3, H, W) RGB, normalised with CLIP's mean and standard deviation; H and W multiples of 16.
 
         Returns:
-            (N, 656, H / 16, W / 16): the finer maps' cells of each token behind one another.
+            (N, 656, H / 16, W / 16): all cells of the finer maps that belong to a token are stacked as its channels.
         """
         maps = self.network(images * self.scale + self.shift)
         folded = [
@@ -63,14 +63,14 @@ class ImageNetStem(nn.Module):
 
 
 class StemEmbed(nn.Module):
-    """timm's patch embedding, from the stem's features instead of pixels.
+    """A patch embedding for timm that uses the stem's features instead of pixels.
 
     Args:
         img_size: Height and width of the images.
-        patch_size: Pixels of a token's side; the stem's 16.
-        in_chans: Channels of the images; 3.
+        patch_size: Side of a token in pixels; must be the stem's 16.
+        in_chans: Channels of the images; must be 3.
         embed_dim: Width of the tokens.
-        **_: What timm's own patch embedding takes besides.
+        **_: Other arguments of timm's own patch embedding; ignored.
     """
 
     mean: Tensor
@@ -92,11 +92,11 @@ class StemEmbed(nn.Module):
         self.set_input_size(img_size)
 
     def set_input_size(self, img_size: Any = None, patch_size: Any = None) -> None:  # noqa: ARG002
-        """Read images of another size.
+        """Change the input size.
 
         Args:
-            img_size: One number or height and width, multiples of 16.
-            patch_size: Not used; timm gives it.
+            img_size: One number, or height and width; multiples of 16.
+            patch_size: Not used; timm passes it.
         """
         if img_size is not None:
             self.img_size = tuple(img_size) if isinstance(img_size, (tuple, list)) else (img_size, img_size)
@@ -104,10 +104,10 @@ class StemEmbed(nn.Module):
             self.num_patches = self.grid_size[0] * self.grid_size[1]
 
     def project(self, features: Tensor) -> Tensor:
-        """Make tokens of the stem's features.
+        """Convert the stem's features to tokens.
 
         Args:
-            features: (N, 656, h, w), what the stem gives.
+            features: (N, 656, h, w), output of the stem.
 
         Returns:
             (N, h w, D), row by row.
@@ -116,7 +116,7 @@ class StemEmbed(nn.Module):
         return self.proj((features - self.mean) / self.std)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Make tokens (N, h w, D) of normalised images (N, 3, H, W)."""
+        """Convert normalised images (N, 3, H, W) to tokens (N, h w, D)."""
         return self.project(self.stem(images))
 
 
@@ -125,11 +125,11 @@ def vit_tiny_lite0_patch16_240(pretrained: bool = False, **kwargs: Any) -> Visio
     """The vision tower of the small CLIP: four blocks, 192 wide, on EfficientNet-Lite0.
 
     Args:
-        pretrained: timm gives it; there are no weights of the transformer here.
+        pretrained: Must be false; timm passes it, but it knows no weights of this network.
         **kwargs: Further arguments of timm's `VisionTransformer`.
 
     Returns:
-        The network; its stem has ImageNet weights, the rest is random.
+        The network; the stem has ImageNet weights, the rest is random.
     """
     if pretrained:
         msg = "vit_tiny_lite0_patch16_240 has no weights of its own; load_clip(..., 'small') reads those of the package"
@@ -144,10 +144,10 @@ def vit_tiny_lite0_patch16_240(pretrained: bool = False, **kwargs: Any) -> Visio
 
 
 def make_constant(network: nn.Module) -> None:
-    """Turn all parameters and buffers of a network into buffers that no state dict holds.
+    """Turn all parameters and buffers of a network into buffers that are not in the state dict.
 
     Args:
-        network: Changed in place.
+        network: Network to change in place.
     """
     for module in network.modules():
         for name, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
@@ -156,7 +156,7 @@ def make_constant(network: nn.Module) -> None:
 
 
 def _fold_batch_norms(network: nn.Module) -> None:
-    """Put each batch norm of timm's into the convolution before it; its activation stays."""
+    """Fold each of timm's batch norms into the convolution before it; the activation stays."""
     for module in network.modules():
         convolution: Any = None
         for name, child in module.named_children():

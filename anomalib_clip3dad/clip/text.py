@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""T+ and T-: one embedding for all that is said of the flawless, one for the faulty part."""
+"""T+ and T-: one text embedding for all normal prompts, one for all anomalous prompts."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_CHUNK = 64  # prompts in one pass of the text tower: bounds the memory, changes nothing else
+_CHUNK = 64  # prompts per pass of the text tower: limits memory, changes nothing else
 
 
 @torch.no_grad()
@@ -19,17 +19,17 @@ def embed_prompts(
 ) -> Tensor:
     """Embed two sets of prompts and average each.
 
-    CLIP3D-AD, section 3.3.3 (T+, T-). The paper does not say what is averaged; as in WinCLIP, it is the L2-normalised
-    embeddings, and the mean is normalised again.
+    CLIP3D-AD, section 3.3.3 (T+, T-). The paper does not specify the average; as in WinCLIP, L2-normalised embeddings
+    are averaged and the mean is normalised again.
 
     Args:
-        clip: an open_clip model.
-        tokenizer: its tokenizer: list of N strings -> (N, context length) integers.
-        normal: what is said of the flawless part.
-        anomalous: what is said of the faulty part.
+        clip: An open_clip model.
+        tokenizer: Its tokenizer: list of N strings -> (N, context length) integers.
+        normal: Prompts of the normal part.
+        anomalous: Prompts of the anomalous part.
 
     Returns:
-        (2, C): T+, T-, each of length 1.
+        (2, C): T+ and T-, unit length.
     """
 
     def mean_embedding(prompts: Sequence[str]) -> Tensor:

@@ -13,26 +13,26 @@ from torch import Tensor, nn
 
 from anomalib_clip3dad.errors import InputError
 
-_MEMORY = 1 << 29  # bytes that the activations of one pass may take; more images go in several passes
-_COPIES = 16  # float32 tokens alive in a block at a time: input, norm, q, k, v, attention, the MLP's 4 + 4, some more
+_MEMORY = 1 << 29  # bytes for the activations of one pass; more images take several passes
+_COPIES = 16  # float32 copies of the tokens in a block: input, norm, q, k, v, attention, the MLP's 4 + 4, some more
 
 
 class VisionFeatures(NamedTuple):
-    """What CLIP sees in N images."""
+    """CLIP's features of N images."""
 
     cls: Tensor  # (N, C): [CLS] after ln_post and projection, not normalised, as `encode_image` gives it
-    tokens: list[Tensor]  # per asked block (N, N_p, D): its patch tokens, row by row, without [CLS]
+    tokens: list[Tensor]  # (N, N_p, D) per requested block: patch tokens row by row, without [CLS]
 
 
 class _OpenClipParts:
-    """Where open_clip's own vision transformer keeps what a tower needs."""
+    """Access to the parts of open_clip's own vision transformer that a tower needs."""
 
     prefix = 1  # tokens before the patches: [CLS]
 
     def __init__(self, visual: Any) -> None:
         self.visual = visual
         self.blocks, self.final_norm = visual.transformer.resblocks, visual.ln_post
-        # open_clip up to 2.26.0 keeps tokens first inside its blocks, later releases the batch (open_clip #910)
+        # in the blocks of open_clip up to 2.26.0 the token axis comes first, later the batch axis (open_clip #910)
         self.batch_first = getattr(visual.transformer, "batch_first", False)
 
     @property
@@ -45,7 +45,7 @@ class _OpenClipParts:
 
 
 class _TimmParts:
-    """Where a vision transformer of timm inside open_clip's `TimmModel` keeps it."""
+    """Access to the same parts of a timm vision transformer inside open_clip's `TimmModel`."""
 
     batch_first = True
 
@@ -77,19 +77,19 @@ def _find_parts(visual: Any) -> _OpenClipParts | _TimmParts:
 
 
 class VisionTower(nn.Module):
-    """CLIP's vision tower, frozen, reading several blocks in one pass.
+    """CLIP's frozen vision tower, with the tokens of several blocks from one pass.
 
-    CLIP3D-AD, section 3.3.3: I and F_l. The tower itself runs unchanged, so that [CLS] is open_clip's own; hooks take
-    the blocks' outputs on the way.
+    CLIP3D-AD, section 3.3.3: I and F_l. The tower itself runs unchanged, so that [CLS] is open_clip's own; hooks
+    collect the outputs of the blocks.
 
     Args:
-        visual: the `visual` of an open_clip model, its own vision transformer or one of timm; it is frozen here.
-        layers: which blocks' tokens to return, from 1; None takes those at half, three quarters and the whole depth
-            (the paper: 6, 9, 12 of 12).
-        with_last: return those of the last block as well, behind the others.
+        visual: The `visual` of an open_clip model, its own vision transformer or one of timm; it is frozen in place.
+        layers: Blocks whose tokens are returned, counted from 1; None means half, three quarters and all of the depth
+            (in the paper 6, 9, 12 of 12).
+        with_last: Return the tokens of the last block as well, after the others.
 
     Raises:
-        ValueError: If the tower is no plain vision transformer, or has no such block.
+        ValueError: If the tower is not a plain vision transformer, or has no such block.
     """
 
     mean: Tensor
@@ -97,7 +97,7 @@ class VisionTower(nn.Module):
 
     def __init__(self, visual: nn.Module, layers: Sequence[int] | None = None, with_last: bool = False) -> None:
         super().__init__()
-        # not among the sub-modules, which would list the tower's own twice
+        # in a tuple, so that the tower's modules are not registered twice
         self._parts = (_find_parts(visual),)
         blocks = self._parts[0].blocks
         layers = sorted({math.ceil(len(blocks) * k / 4) for k in (2, 3, 4)}) if layers is None else layers
@@ -124,12 +124,12 @@ class VisionTower(nn.Module):
 
     @property
     def final_norm(self) -> nn.LayerNorm:
-        """The norm behind the last block, over D."""
+        """The norm after the last block, over D."""
         return self._parts[0].final_norm
 
     @property
     def projection(self) -> Tensor:
-        """(D, C), from a normed token to what is compared with texts."""
+        """(D, C), projects a normalised token to the space shared with texts."""
         return self._parts[0].projection
 
     @property
@@ -143,12 +143,12 @@ class VisionTower(nn.Module):
         return self.projection.shape[1]
 
     def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
-        """Stay in evaluation mode: a frozen tower never trains."""
+        """Stay in evaluation mode: the tower is frozen."""
         return super().train(mode=False)
 
     @contextmanager
     def _taking(self) -> Iterator[dict[int, Tensor]]:
-        """Collect the outputs of the asked blocks while the tower runs."""
+        """Collect the outputs of the requested blocks while the tower runs."""
         taken: dict[int, Tensor] = {}
 
         def take(layer: int) -> Any:
@@ -167,32 +167,32 @@ class VisionTower(nn.Module):
 
     @property
     def images_per_pass(self) -> int:
-        """How many images go through the tower at a time, so that memory does not grow with the batch."""
+        """Number of images per pass through the tower, so that memory does not grow with the batch."""
         tokens = 1 + self.grid_size[0] * self.grid_size[1]
         return max(_MEMORY // (4 * _COPIES * tokens * self.width), 1)
 
     @torch.no_grad()
     def forward(self, images: Tensor, num_deep: int | None = None) -> VisionFeatures:
-        """Read images.
+        """Compute the features of images.
 
         Args:
-            images: (N, 3, S, S) RGB in [0, 1], S = `image_size`; CLIP's mean and deviation are applied here.
-            num_deep: give the tokens of all `layers` for so many of the first images only, and those of the last of
-                `layers` for all; None for all of both.
+            images: (N, 3, S, S) RGB in [0, 1], S = `image_size`; CLIP's mean and standard deviation are applied here.
+            num_deep: Number of images, from the first, for which the tokens of all `layers` are returned; the others
+                only get those of the last of `layers`. None: all images.
 
         Returns:
-            [CLS] embeddings (N, C) and, per block of `layers` in that order, patch tokens (N, N_p, D), for all blocks
-            but the last (`num_deep`, N_p, D).
+            [CLS] embeddings (N, C), and for each block of `layers` in that order patch tokens, (`num_deep`, N_p, D) for
+            all blocks but the last and (N, N_p, D) for the last.
 
         Raises:
-            ValueError: If the images are of another size.
+            ValueError: If the images have another size.
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, self.image_size, self.image_size):
             size = self.image_size
             msg = f"images: this CLIP reads (N, 3, {size}, {size}), got {tuple(images.shape)}; resize them first"
             raise InputError(msg)
         step = self.images_per_pass
-        # an exported graph cannot have as many passes as its input asks for
+        # the number of passes of an exported graph cannot depend on its input
         if torch.compiler.is_compiling() or len(images) <= step:
             return self._read(images, num_deep)
         num_deep = len(images) if num_deep is None else num_deep
@@ -201,13 +201,13 @@ class VisionTower(nn.Module):
         return VisionFeatures(torch.cat(cls), [torch.cat(layer) for layer in zip(*tokens, strict=True)])
 
     def _read(self, images: Tensor, num_deep: int | None) -> VisionFeatures:
-        """One pass."""
+        """Compute the features of images (N, 3, S, S) in one pass."""
         with self._taking() as taken:
             cls = self.visual((images - self.mean) / self.std)
         parts = self._parts[0]
         layout = "n t d -> n t d" if parts.batch_first else "t n d -> n t d"
         tokens = [rearrange(taken[layer], layout)[:, parts.prefix :] for layer in self.layers]
         if num_deep is not None and num_deep < images.shape[0]:
-            # copied: a view would keep the tokens of all images alive
+            # cloned, because a view would keep the tokens of all images in memory
             tokens = [*(layer[:num_deep].clone() for layer in tokens[:-1]), tokens[-1]]
         return VisionFeatures(cls, tokens)

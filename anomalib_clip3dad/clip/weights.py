@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a name and a source of weights to an open_clip model. Nothing here unpickles."""
+"""Building open_clip models from a name and a source of weights, without unpickling."""
 
 import difflib
 import logging
@@ -19,27 +19,27 @@ logger = logging.getLogger(__name__)
 
 open_clip.add_model_config(Path(__file__).parent / "model_configs")
 
-# What `pretrained="small"` reads: MODEL.safetensors and SHA256SUMS, as sha256sum writes it, which says what is there.
+# `pretrained="small"` reads MODEL.safetensors here; SHA256SUMS, in the format of sha256sum, lists the models.
 _SMALL = Path(__file__).parent / "small"
 
-# With `pretrained=None` the tower is drawn from this seed, so that a checkpoint, which holds no frozen weights, finds
-# the same tower again.
+# Seed of the random weights of `pretrained=None`: checkpoints hold no frozen weights, so the tower must be the same
+# again when they are loaded.
 _RANDOM_SEED = 0
 
 
 def load_clip(clip_model: str, pretrained: str | Path | None, image_size: int | None = None) -> Any:
     """Build an open_clip model and load its weights.
 
-    CLIP3D-AD, section 4.1.3: ViT-B-16-plus-240 with weights learned on LAION-400M. The paper does not name the epoch;
-    our choice is the last, tag laion400m_e32.
+    CLIP3D-AD, section 4.1.3: ViT-B-16-plus-240 with weights trained on LAION-400M. The paper does not name the epoch;
+    we use the last, tag laion400m_e32.
 
     Args:
-        clip_model: an open_clip architecture, or ViT-Ti-Lite0-16-240 of this package.
-        pretrained: a tag that open_clip knows for it (downloaded once to open_clip's cache), "small" for the weights of
+        clip_model: An open_clip architecture, or ViT-Ti-Lite0-16-240 of this package.
+        pretrained: One of open_clip's tags for it (downloaded once to open_clip's cache), "small" for the weights of
             ViT-Ti-Lite0-16-240 that come with this package, the path of a local file (.safetensors, or .pt / .bin with
             a state dict), or None for random weights, drawn with a fixed seed.
-        image_size: height and width of the images that it is to read; the embeddings of the positions are interpolated.
-            None takes those it was trained on.
+        image_size: Height and width of the input images; position embeddings are interpolated. None: the size that the
+            model was trained on.
 
     Returns:
         The model in evaluation mode, on the CPU, float32.
@@ -80,20 +80,20 @@ def _check_name(clip_model: str) -> None:
 def _build(clip_model: str, image_size: int | None) -> Any:
     vision = open_clip.get_model_config(clip_model)["vision_cfg"]
     if image_size is not None:
-        # of a transformer of timm's only its name tells
+        # for timm's transformers only the name shows the patch size
         in_name = re.search(r"patch(\d+)", vision.get("timm_model_name", ""))
         patch = int(in_name[1]) if in_name else vision.get("patch_size", 1)
         if image_size < 1 or image_size % patch:
             msg = f"image_size={image_size}: {clip_model} reads patches of {patch} pixels; give a multiple of {patch}"
             raise InputError(msg)
-    # one of timm is resized when its weights are there: open_clip does not do it
+    # timm's transformers are resized after their weights are loaded, since open_clip does not do it
     size = None if "timm_model_name" in vision else image_size
     with drawing_from(_RANDOM_SEED):
         return open_clip.create_model(clip_model, force_image_size=size).eval()
 
 
 def _resized(model: Any, image_size: int | None) -> Any:
-    """Let a vision transformer of timm read images of another size."""
+    """Change the input size of a timm vision transformer."""
     trunk: Any = getattr(model.visual, "trunk", None)
     if image_size is not None and hasattr(trunk, "set_input_size"):
         trunk.set_input_size((image_size, image_size))
@@ -128,7 +128,7 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
 
 
 def _small_sums() -> dict[str, str]:
-    """SHA-256 of the weights in the package, by clip_model; none if their list is not there."""
+    """SHA-256 of the weights in the package by clip_model; empty if the list is missing."""
     sums = _SMALL / "SHA256SUMS"
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     return {name.removesuffix(".safetensors"): digest for digest, _, name in (line.partition("  ") for line in lines)}

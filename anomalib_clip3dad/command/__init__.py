@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `clip3dad`: what to look at before, beside and after a training."""
+"""The command `clip3dad`: checks, configs, toy parts and benchmarks."""
 
 import sys
 from collections.abc import Callable
@@ -13,9 +13,9 @@ COMMANDS = ("benchmark", "check", "configs", "doctor", "parity", "toy")
 
 
 def main() -> None:
-    """Run what the command line asks for; exit status 1 if something is wrong."""
+    """Run the command line; exit status 1 if something is wrong."""
     print_input_errors_plainly(sys.excepthook)
-    # the one that is asked for alone, as others import for many seconds what it may not need
+    # only the requested command, since others may import packages that take many seconds
     asked = [name for name in COMMANDS if name in sys.argv[1:2]] or COMMANDS
     faults = auto_cli({name: _function(name) for name in asked}, prog="clip3dad", as_positional=True)
     sys.exit(1 if faults else 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models side by side, on the same shots, judged alike, beside the paper's numbers."""
+"""Benchmark of several models: same shots, same evaluation, next to the paper's numbers."""
 
 from functools import partial
 from pathlib import Path
@@ -35,25 +35,25 @@ def benchmark(
     gpus_per_job: float = 0,
     address: str | None = None,
 ) -> list[str]:
-    """Run a grid of models, categories, shots and seeds, and write tables; what is finished is not run again.
+    """Run a grid of models, categories, shots and seeds, and write tables; finished jobs are not run again.
 
     Args:
         data: class_path and init_args of the data module.
-        models: each with name, class_path, init_args, and if wanted trainer, data and published.
-        categories: of the data set.
-        k_shot: numbers of good parts to learn from.
-        seeds: of the shots and of training; the tables have mean and deviation over them.
-        trainer: arguments of anomalib's Engine for all models.
-        evaluation_size: height and width at which pixels are judged, or native.
-        model: what all models have in common; the settings of each go over it.
-        only: name of the models to run, or a pattern such as layers*, or a list of them; default: all.
-        runner: one job after the other on this machine, or Ray.
-        name: of the grid, and of the folder of its tables.
-        output: folder for the tables, in NAME, and for the finished jobs, in jobs, which its grids share.
-        dry_run: say what would be run and what it may take, and stop.
-        cpus_per_job: threads of a job; default: with Ray 1, else as many as torch takes.
-        gpus_per_job: of a job, or a part of one; with Ray only.
-        address: of a running Ray cluster, auto or ray://HOST:PORT; default: one of its own on this machine.
+        models: Models, each with name, class_path, init_args, and optionally trainer, data and published.
+        categories: Categories of the data set.
+        k_shot: Numbers of normal parts to train on.
+        seeds: Seeds of the shots and of training; the tables show mean and standard deviation over them.
+        trainer: Arguments of anomalib's Engine for all models.
+        evaluation_size: Height and width at which pixels are evaluated, or native.
+        model: Settings common to all models; those of each model override them.
+        only: Name of the models to run, or a pattern such as layers*, or a list of them; default: all.
+        runner: local (one job after the other on this machine) or ray.
+        name: Name of the grid and of the folder of its tables.
+        output: Folder for the tables (in NAME) and the finished jobs (in jobs, shared by all its grids).
+        dry_run: Only print what would be run and what it may cost.
+        cpus_per_job: Threads of a job; default: 1 with Ray, otherwise torch's default.
+        gpus_per_job: GPUs of a job, also fractions; only with Ray.
+        address: Address of a running Ray cluster, auto or ray://HOST:PORT; default: a new one on this machine.
     """
     only = [only] if isinstance(only, str) else only
     jobs = make_jobs(
@@ -73,7 +73,7 @@ def benchmark(
     try:
         failures = run_grid(jobs, finished, run)
     except KeyboardInterrupt:
-        console.print(f"Interrupted. Finished jobs are kept in {finished}; the same command goes on from there.")
+        console.print(f"Interrupted. Finished jobs are kept in {finished}; the same command continues from there.")
         return ["interrupted"]
     console.print(Markdown(write_report(jobs, finished, failures, output / name)))
     console.print(f"{(output / name).absolute()}: report.md, report.png, summary.csv, results.csv", soft_wrap=True)
@@ -81,7 +81,7 @@ def benchmark(
 
 
 def _say(console: Console, jobs: list[Job], costs: list[Cost]) -> None:
-    """Print the jobs and what they may take."""
+    """Print the jobs and what they may cost."""
     table = Table("", "model", "category", "k", "seed", "time", "CPU", "GPU", "from", box=None, padding=(0, 1, 0, 0))
     for number, (job, cost) in enumerate(zip(jobs, costs, strict=True), start=1):
         known = (str(number), job.name, job.category, str(job.k_shot), str(job.seed))
@@ -93,7 +93,7 @@ def _say(console: Console, jobs: list[Job], costs: list[Cost]) -> None:
     largest = max((cost.memory or 0 for cost in ahead), default=0)
     said = f"{len(ahead)} of {len(jobs)} jobs to run"
     said += f", one after the other about {_time(seconds)}" if seconds else ""
-    said += f", {unknown} of which nobody has timed" if unknown else ""
+    said += f", {unknown} of them not timed yet" if unknown else ""
     console.print(said + (f"; largest memory {_gib(largest)}" if largest else ""), soft_wrap=True)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configs that come with the package, where `anomalib` can read them."""
+"""Write the configs of the package to files that `anomalib` can read."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,8 +13,8 @@ def configs(name: str | None = None, folder: Path = Path("configs")) -> None:
     """Write all configs into a folder, or print one: clip3dad configs --name my_parts > my_parts.yaml.
 
     Args:
-        name: Of the one to print, such as my_parts, offline or benchmark/quick.
-        folder: Where all of them go; files that are there stay as they are.
+        name: Name of the config to print, such as my_parts, offline or benchmark/quick.
+        folder: Folder for all configs; existing files are kept.
     """
     source = find_configs()
     files = sorted(file.relative_to(source) for file in source.rglob("*.yaml"))
@@ -35,7 +35,7 @@ def configs(name: str | None = None, folder: Path = Path("configs")) -> None:
             (folder / file).write_text((source / file).read_text(encoding="utf-8"), encoding="utf-8")
     print(f"{folder.absolute()}: {len(files) - len(kept)} configs written")
     if kept:
-        print(f"There already, and left as they are: {', '.join(map(str, kept))}")
+        print(f"There already, left unchanged: {', '.join(map(str, kept))}")
 
 
 def find_configs() -> Path:

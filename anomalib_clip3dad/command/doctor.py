@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A look at the installation: what works on this machine, and what does not."""
+"""Check of the installation: what works on this machine and what does not."""
 
 import importlib
 import platform
@@ -15,12 +15,12 @@ from anomalib_clip3dad.clip import load_clip
 
 
 def doctor() -> list[str]:
-    """Say what of the installation, the weights and the devices works on this machine."""
+    """Check which parts of the installation, weights and devices work on this machine."""
     table, failed = Table("what", "found", "works"), []
     for name, test in TESTS.items():
         try:
             found, works = test(), "yes"
-        except Exception as error:  # whatever is broken is what this is about
+        except Exception as error:  # any failure is a result of the check
             found, works = f"{type(error).__name__}: {error}".splitlines()[0], "no"
             failed.append(name)
         table.add_row(name, found, works)
@@ -35,10 +35,10 @@ def doctor() -> list[str]:
 
 
 def packages() -> str:
-    """All that this package needs, in the versions it needs.
+    """Check that all required packages are installed in the required versions.
 
     Raises:
-        ImportError: If one is missing or of another version.
+        ImportError: If one is missing or has another version.
     """
     wanted = [Requirement(line) for line in requires("anomalib_clip3dad") or []]
     for requirement in (one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})):
@@ -50,10 +50,10 @@ def packages() -> str:
 
 
 def registered() -> str:
-    """The model is known to anomalib by name.
+    """Check that anomalib knows the model by name.
 
     Raises:
-        LookupError: If it does not.
+        LookupError: If it does not know it.
     """
     models = importlib.import_module("anomalib.models").list_models(case="snake")
     if "clip3d_ad" not in models:
@@ -63,13 +63,13 @@ def registered() -> str:
 
 
 def small_weights() -> str:
-    """The small CLIP of the package loads."""
+    """Load the package's small CLIP."""
     parameters = sum(parameter.numel() for parameter in load_clip("ViT-Ti-Lite0-16-240", "small").parameters())
     return f"ViT-Ti-Lite0-16-240, {parameters / 1e6:.1f} M parameters"
 
 
 def real_weights() -> str:
-    """Whether the paper's CLIP has been downloaded; nothing is downloaded for this."""
+    """Check whether the paper's CLIP has been downloaded, without downloading it."""
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
     from open_clip import get_pretrained_cfg  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def real_weights() -> str:
 
 
 def device() -> str:
-    """An accelerator that can add."""
+    """Check that the accelerator, if there is one, can add."""
     kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if kind is None:
         return f"none; {torch.get_num_threads()} CPU threads"
@@ -88,7 +88,7 @@ def device() -> str:
 
 
 def importable(*names: str) -> Callable[[], str]:
-    """Whether modules can be imported."""
+    """Make a check that modules can be imported."""
 
     def test() -> str:
         for name in names:

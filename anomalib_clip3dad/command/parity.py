@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does an exported file answer as the checkpoint it came from? On one's own parts, in every runtime that reads it."""
+"""Compare an exported file with its checkpoint on given parts, in every runtime that reads it."""
 
 from pathlib import Path
 from statistics import median
@@ -19,16 +19,16 @@ from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime,
 
 from .look import places
 
-SCORE_TOLERANCE, MAP_TOLERANCE = 1e-3, 2e-3  # of [0, 1], for files that were not compressed
+SCORE_TOLERANCE, MAP_TOLERANCE = 1e-3, 2e-3  # of scores in [0, 1], for files that are not compressed
 
 
 class Judged(NamedTuple):
-    """What one runtime says of one sample.
+    """Result of one runtime for one sample.
 
     Attributes:
-        score: `pred_score`.
-        anomaly_map: (S, S).
-        seconds: that it took.
+        score: The `pred_score`.
+        anomaly_map: Anomaly map, (S, S).
+        seconds: Duration of the prediction.
     """
 
     score: float
@@ -37,13 +37,13 @@ class Judged(NamedTuple):
 
 
 def parity(checkpoint: Path, export: Path, data: Path = Path(), intrinsics: Path | None = None) -> list[str]:
-    """Put scores and maps of a checkpoint and its exported file side by side.
+    """Compare scores and anomaly maps of a checkpoint and its exported file.
 
     Args:
         checkpoint: The .ckpt file.
         export: The .onnx file, which both ONNX Runtime and OpenVINO read, or the .xml file for OpenVINO.
-        data: Folder of samples, as `clip3dad check` takes it; default: the current one.
-        intrinsics: JSON of the camera; default: intrinsics.json in the folder or above it.
+        data: Folder of samples, as for `clip3dad check`; default: the current one.
+        intrinsics: JSON file of the camera intrinsics; default: intrinsics.json in the folder or above it.
     """
     pairs = _pairs(data)
     runtimes = _runtimes(checkpoint, export)
@@ -66,7 +66,7 @@ def _pairs(data: Path) -> list[tuple[Path, Path]]:
     listed = [sample for place in places(data) for sample in list_files(place, masked=False).samples]
     pairs = [(sample.image, sample.scan) for sample in listed]
     if not pairs:
-        msg = f"{data}: no picture with a 3D file of the same name; see `clip3dad check {data}`"
+        msg = f"{data}: no image with a 3D file of the same name; see `clip3dad check {data}`"
         raise MissingFileError(msg)
     return pairs
 
@@ -74,7 +74,7 @@ def _pairs(data: Path) -> list[tuple[Path, Path]]:
 def _runtimes(checkpoint: Path, export: Path) -> dict[str, Runtime]:
     for path in (checkpoint, export):
         if not path.is_file():
-            msg = f"{path}: no such file; give a checkpoint and what was exported from it"
+            msg = f"{path}: no such file; give a checkpoint and the file exported from it"
             raise MissingFileError(msg)
     if export.suffix not in {".onnx", ".xml"}:
         msg = f"{export}: found {export.suffix or 'no extension'}; give the exported .onnx or .xml"
@@ -93,7 +93,7 @@ def _judge(run: Runtime, image: np.ndarray, xyz: np.ndarray) -> Judged:
 
 
 def _difference(one: Judged, other: Judged) -> tuple[float, float]:
-    """Of the scores, and the largest of the maps."""
+    """Difference of the scores, and largest difference of the maps."""
     return abs(one.score - other.score), float(np.abs(one.anomaly_map - other.anomaly_map).max())
 
 
@@ -117,7 +117,7 @@ def _summary(answers: dict[str, dict[str, Judged]]) -> Table:
     table = Table("runtime", "largest difference, score", "map", "ms per sample")
     for name in next(iter(answers.values())):
         seconds = [judged[name].seconds for judged in answers.values()]
-        # the first call of each prepares what the others find ready
+        # the first call of each runtime includes its setup
         spent = f"{1000 * median(seconds[1:] or seconds):.0f}"
         differences = [f"{value:.1e}" for value in _largest(answers, name)] if name != "torch" else ["", ""]
         table.add_row(name, *differences, spent)

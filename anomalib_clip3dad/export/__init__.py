@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained model to a file: one graph, its metadata, its compression."""
+"""Export of a trained model to a file: graph, metadata and compression."""
 
 from .metadata import Metadata
 from .mixin import RGBXYZExportMixin

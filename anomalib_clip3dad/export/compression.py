@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Smaller numbers for the learned part of an OpenVINO model; the geometry keeps its precision.
+"""Compression of the learned part of an OpenVINO model; the geometry keeps its precision.
 
-Rounded to 16 bits, rotations and pixel grids would move the views, and scores with them by far more than weights do.
+If rotations and pixel grids were rounded to 16 bits, the views would shift and scores would change far more than by
+rounding weights.
 """
 
 import logging
@@ -12,7 +13,7 @@ from anomalib.deploy import CompressionType
 
 logger = logging.getLogger(__name__)
 
-# nodes are named after the modules they come from
+# nodes are named after their modules
 _LEARNED, _TOWER = "model/model/", "model/model/tower/"
 
 
@@ -20,18 +21,18 @@ def compress(model: Any, kind: CompressionType, datamodule: Any = None) -> Any:
     """Compress an OpenVINO model.
 
     Args:
-        model: as converted from ONNX, node names included.
-        kind: FP16 or INT8 for the weights; INT8_PTQ for all that the vision tower computes.
-        datamodule: for INT8_PTQ, see `calibration_samples`.
+        model: Model converted from ONNX with its node names.
+        kind: FP16 or INT8 for the weights; INT8_PTQ also for the activations of the vision tower.
+        datamodule: Data module for INT8_PTQ, see `calibration_samples`.
 
     Returns:
-        The compressed model; `model` itself is not to be used any more.
+        The compressed model; `model` itself must not be used afterwards.
     """
     if kind == CompressionType.FP16:
         return _in_16_bits(model)
     import nncf  # noqa: PLC0415
 
-    nncf.set_log_level(logging.WARNING)  # or it tells of every node that it leaves alone
+    nncf.set_log_level(logging.WARNING)  # else it reports every node that it leaves unchanged
     part = _LEARNED if kind == CompressionType.INT8 else _TOWER
     constants = {"Constant", "Parameter", "Result"}
     others = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in constants]
@@ -50,7 +51,7 @@ def compress(model: Any, kind: CompressionType, datamodule: Any = None) -> Any:
 
 
 def _in_16_bits(model: Any) -> Any:
-    """Keep each learned constant as float16 and widen it when the model is loaded."""
+    """Store learned constants as float16, converted back when the model is loaded."""
     from openvino import Type, opset13  # noqa: PLC0415
 
     for constant in (op for op in model.get_ops() if op.get_type_name() == "Constant"):
@@ -64,11 +65,11 @@ def _in_16_bits(model: Any) -> Any:
 
 
 def calibration_samples(datamodule: Any, at_most: int = 300) -> list[dict[str, np.ndarray]]:
-    """Take a data module's training and validation samples, each once; nothing of the test set.
+    """Collect a data module's training and validation samples, each once, but no test samples.
 
     Args:
-        datamodule: of RGB + XYZ.
-        at_most: how many; anomalib recommends 300.
+        datamodule: Data module of RGB + XYZ.
+        at_most: Largest number of samples; anomalib recommends 300.
 
     Returns:
         For each sample `image` (1, 3, H, W) RGB in [0, 1] and `xyz` (1, 3, H, W) in metres, float32.

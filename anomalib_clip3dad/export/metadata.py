@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an exported file says about itself."""
+"""Metadata of exported files."""
 
 import json
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """Kept in the file, one text for each field.
+    """Metadata that is stored in the file, one string per field.
 
     Attributes:
-        model: name of the model's class.
-        version: of this package.
-        class_name: what the prompts call the part.
-        training_files: the shots, as the data module names them, without the folder that holds the data.
-        image_threshold: raw score from which a part counts as faulty, None if unknown; normalised, it is 0.5.
-        pixel_threshold: the same for the map's pixels.
-        weights_hash: fingerprint of all weights, frozen and trained, before any compression.
-        input_size: height and width of pictures and clouds; None for any.
+        model: Name of the model's class.
+        version: Version of this package.
+        class_name: Name of the part in the prompts.
+        training_files: Names of the shots, relative to the data folder.
+        image_threshold: Raw score from which a part counts as anomalous, None if unknown; 0.5 after normalisation.
+        pixel_threshold: The same for pixels of the anomaly map.
+        weights_hash: Fingerprint of all weights, frozen and trained, before compression.
+        input_size: Height and width of images and clouds; None for any.
         compression: fp16, int8, int8_ptq; None for float32.
-        units: layout and unit of each input.
+        units: Layout and unit of each input.
     """
 
     model: str
@@ -46,21 +46,21 @@ class Metadata:
     units: dict[str, str] = field(default_factory=lambda: dict(UNITS))
 
     def to_texts(self) -> dict[str, str]:
-        """As name and JSON text of each field, what both ONNX and OpenVINO can keep."""
+        """Convert to field names and JSON strings, which both ONNX and OpenVINO can store."""
         return {name: json.dumps(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], path: Any) -> "Metadata":
-        """Read back what `to_texts` gave.
+        """Convert the result of `to_texts` back.
 
         Raises:
-            ValueError: If the file at `path`, whose texts these are, is not one of this package.
+            ValueError: If `path`, the file that has these texts, was not exported by this package.
         """
         fields = cls.__dataclass_fields__
         try:
             found = {name: json.loads(texts[name]) for name in fields}
         except (KeyError, json.JSONDecodeError):
-            msg = f"{path}: this file was not exported by anomalib_clip3dad (it has no metadata of it); export a "
+            msg = f"{path}: this file was not exported by anomalib_clip3dad (it lacks its metadata); export a "
             msg += "trained model with `anomalib export`"
             raise InputError(msg) from None
         found["input_size"] = found["input_size"] and tuple(found["input_size"])
@@ -68,11 +68,11 @@ class Metadata:
 
 
 def describe(model: Any, input_size: tuple[int, int] | None = None) -> Metadata:
-    """Collect what is known of a trained model.
+    """Collect the metadata of a trained model.
 
     Args:
-        model: a model of this package.
-        input_size: height and width that it is exported for; None for any.
+        model: A model of this package.
+        input_size: Height and width that it is exported for; None for any.
 
     Returns:
         The metadata.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Export of models that take a picture and its cloud, through anomalib's own `Engine.export`."""
+"""Export of models that take image and cloud, through anomalib's own `Engine.export`."""
 
 import importlib.util
 import logging
@@ -22,23 +22,23 @@ from .metadata import PREFIX, describe
 
 logger = logging.getLogger(__name__)
 
-_OPSET = 18  # the first one whose ScatterElements keeps the smallest, which the z-buffer needs
+_OPSET = 18  # the first one with a minimum in ScatterElements, which the z-buffer needs
 
 
 class RGBXYZExportMixin(LightningModule):
-    """Gives `to_onnx` and `to_openvino` to models whose forward takes `image` and `xyz`.
+    """Adds `to_onnx` and `to_openvino` to models whose forward takes `image` and `xyz`.
 
-    Put it before AnomalibModule among the bases. The model needs `has_threshold` and `training_files`, and a forward
-    that `torch.export` can follow.
+    Put it before AnomalibModule among the bases. The model needs `has_threshold`, `training_files`, and a forward that
+    works with `torch.export`.
     """
 
     def to_torch(self, *_: Any, **__: Any) -> Path:
-        """Refuse: anomalib's .pt is a pickle, which runs whatever code is in it.
+        """Raise: anomalib's .pt files are pickles, which can run any code.
 
         Raises:
             ValueError: Always.
         """
-        msg = "export_type=torch: a .pt file would be a pickle; the checkpoint (.ckpt) holds the same without: "
+        msg = "export_type=torch: a .pt file would be a pickle; the checkpoint (.ckpt) has the same content without: "
         msg += "RGBXYZInferencer reads it"
         raise InputError(msg)
 
@@ -49,30 +49,30 @@ class RGBXYZExportMixin(LightningModule):
         input_size: tuple[int, int] | None = None,
         **kwargs: Any,
     ) -> Path:
-        """Write the model as ONNX: `image` and `xyz` in, the answer out (`ExportGraph`), any number of samples.
+        """Write the model as ONNX, with inputs `image` and `xyz`, outputs of `ExportGraph`, and any number of samples.
 
         Args:
-            export_root: folder; the file goes to weights/onnx in it, as anomalib's do.
-            model_file_name: its name without .onnx.
-            input_size: height and width of pictures and clouds; None for any.
-            **kwargs: for `torch.onnx.export`; `opset_version` is 18 unless given.
+            export_root: Output folder; the file goes to weights/onnx in it, as in anomalib.
+            model_file_name: Name of the file without .onnx.
+            input_size: Height and width of images and clouds; None for any.
+            **kwargs: Arguments of `torch.onnx.export`; `opset_version` is 18 by default.
 
         Returns:
-            The file. Above 2 GB its weights are in a second one beside it, FILE.data.
+            The file. Above 2 GB its weights are in a second file, FILE.data.
 
         Raises:
-            ValueError: If an argument is given that is settled here.
+            ValueError: If an argument is given that cannot be chosen.
             ImportError: If the extra `deploy` is not installed.
         """
         settled = {"input_names", "output_names", "dynamic_axes", "dynamic_shapes"} & set(kwargs)
         if settled or kwargs.get("opset_version", _OPSET) < _OPSET:
             named = ", ".join(sorted(settled)) or "opset_version"
             msg = f"onnx_kwargs: {named} cannot be chosen; inputs are image and xyz, the number of samples is free, "
-            msg += f"input_size settles height and width, opset_version is {_OPSET} or later"
+            msg += f"input_size sets height and width, opset_version is {_OPSET} or later"
             raise InputError(msg)
         need("onnx", "onnxscript")
         metadata = describe(self, input_size)
-        logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # or it tells of every constant that it finds twice
+        logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # else it reports every duplicate constant
         logger.info("Tracing %s; this and the translation to ONNX take a minute or two.", metadata.model)
         program, outputs = trace(self, input_size)
         translated = torch.onnx.export(
@@ -100,17 +100,17 @@ class RGBXYZExportMixin(LightningModule):
         onnx_kwargs: dict[str, Any] | None = None,
         **_: Any,
     ) -> Path:
-        """Write the model as OpenVINO IR, with the inputs and outputs of `to_onnx`.
+        """Write the model as OpenVINO IR with the inputs and outputs of `to_onnx`.
 
         Args:
-            export_root: folder; the files go to weights/openvino in it.
-            model_file_name: their name without .xml and .bin.
-            input_size: see `to_onnx`.
-            compression_type: FP16 or INT8 for weights kept in 16 or 8 bits; INT8_PTQ for a vision tower that computes
-                in 8 bits; None for float32.
-            datamodule: for INT8_PTQ: its training and validation samples are what the ranges are measured on.
-            ov_kwargs: for `openvino.convert_model`.
-            onnx_kwargs: for `to_onnx`.
+            export_root: Output folder; the files go to weights/openvino in it.
+            model_file_name: Name of the files without .xml and .bin.
+            input_size: See `to_onnx`.
+            compression_type: FP16 or INT8 to store weights in 16 or 8 bits; INT8_PTQ for a vision tower that also
+                computes in 8 bits; None for float32.
+            datamodule: Data module for INT8_PTQ, whose training and validation samples determine the ranges.
+            ov_kwargs: Arguments of `openvino.convert_model`.
+            onnx_kwargs: Arguments of `to_onnx`.
 
         Returns:
             The .xml file; the weights are in the .bin beside it.
@@ -123,16 +123,16 @@ class RGBXYZExportMixin(LightningModule):
         import openvino  # noqa: PLC0415
 
         if compression_type == CompressionType.INT8_ACQ:
-            msg = "compression_type=INT8_ACQ: searching for what may be quantised takes labelled faulty parts, which "
+            msg = "compression_type=INT8_ACQ: accuracy control needs labelled anomalous parts, which "
             msg += (
-                "few-shot training has none of; use INT8_PTQ, INT8 or FP16, and `clip3dad parity` to see what it costs"
+                "few-shot training does not have; use INT8_PTQ, INT8 or FP16, and check the loss with `clip3dad parity`"
             )
             raise InputError(msg)
         if compression_type == CompressionType.INT8_PTQ and datamodule is None:
             msg = "compression_type=INT8_PTQ: the ranges are measured on samples; give the data module (--data ...)"
             raise InputError(msg)
         with TemporaryDirectory() as folder:
-            # OpenVINO simplifies the graph by itself, and in seconds
+            # OpenVINO simplifies the graph itself, in seconds
             onnx = self.to_onnx(folder, model_file_name, input_size, **{"optimize": False} | (onnx_kwargs or {}))
             converted = openvino.convert_model(onnx, **(ov_kwargs or {}))
         if compression_type is not None:
@@ -146,14 +146,14 @@ class RGBXYZExportMixin(LightningModule):
 
 
 def need(*packages: str) -> None:
-    """Say what to install if one of these is missing.
+    """Raise if one of these packages is missing.
 
     Raises:
-        ImportError: If so.
+        ImportError: If one is missing; the message says what to install.
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        msg = f"{', '.join(missing)}: not installed; get what export needs with pip install 'anomalib_clip3dad[deploy]'"
+        msg = f"{', '.join(missing)}: not installed; export needs pip install 'anomalib_clip3dad[deploy]'"
         raise MissingPackageError(msg)
 
 
@@ -164,7 +164,7 @@ def _folder(export_root: Path | str, kind: ExportType) -> Path:
 
 
 def _tidy(model: Any) -> None:
-    """Name the nodes after the modules they come from, and drop the exporter's notes, full of this machine's paths."""
+    """Name the nodes after their modules, and remove the exporter's notes, which contain paths of this machine."""
     for node in model.graph.all_nodes():
         scopes = re.findall(r"'([^']*)'", node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
         module = scopes[-2].replace(".", "/") if len(scopes) > 1 else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the rendering camera stands, and Eq. 2 and 4: turning a cloud in front of it and projecting it."""
+"""The rendering camera, and Eq. 2 and 4: rotating a cloud in front of it and projecting it."""
 
 import math
 from typing import NamedTuple
@@ -10,24 +10,24 @@ from torch import Tensor
 from .organised import check_shape
 
 _HALF_FIELD_OF_VIEW = math.radians(30)
-_DISTANCE = 0.7 / math.tan(_HALF_FIELD_OF_VIEW)  # 1.2124 box edges: where Open3D's viewer, and so CPMF, puts the camera
-_MIN_EDGE = 1e-3  # metres: the box of a single point, or of none, must not put the camera onto it
-# Metres, 0.12 mm and 0.015 mm: so coarse that no runtime's last bit matters.
+_DISTANCE = 0.7 / math.tan(_HALF_FIELD_OF_VIEW)  # 1.2124 box edges: the distance of Open3D's viewer, and so of CPMF
+_MIN_EDGE = 1e-3  # metres: keeps the camera away from a box of one point or none
+# In metres, 0.12 mm and 0.015 mm: so coarse that differences between runtimes in the last bit do not matter.
 _CENTRE_STEP, _DISTANCE_STEP = 1 / 8192, 1 / 65536
-_FAR = 1e6  # metres, beyond all points
-_NEAR = 1e-4  # metres: what is nearer, or behind, has no pixel
+_FAR = 1e6  # metres, farther than all points
+_NEAR = 1e-4  # metres: points nearer than this, or behind the camera, have no pixel
 
 
 class Camera(NamedTuple):
-    """One camera per sample for all its views; x right, y down, z forward, as in the sensor's frame.
+    """One camera per sample, the same for all views; x right, y down, z forward, as in the sensor frame.
 
     Attributes:
-        centre: `(B, 3)`, metres, sensor frame: what the cloud is turned about, the mean of the foreground points
-            to 1/8192 m.
-        eye: `(B, 3)`, metres, sensor frame: where the camera stands, looking along +z.
-        distance: `(B,)`, metres from `eye` to the centre of the foreground's box, to 1/65536 m.
+        centre: `(B, 3)`, metres, sensor frame: centre of rotation, the mean of the foreground points rounded to
+            1/8192 m.
+        eye: `(B, 3)`, metres, sensor frame: position of the camera, which looks along +z.
+        distance: `(B,)`, metres from `eye` to the centre of the foreground's box, rounded to 1/65536 m.
         focal: Focal length in pixels.
-        principal: Principal point in pixels, the same for columns and rows; pixel centres are at integers.
+        principal: Column and row of the principal point in pixels; pixel centres are at integers.
     """
 
     centre: Tensor
@@ -38,27 +38,27 @@ class Camera(NamedTuple):
 
     @property
     def pixel_size(self) -> Tensor:
-        """`(B,)`: metres that one pixel spans at `distance`."""
+        """`(B,)`, metres: the length that one pixel spans at `distance`."""
         return self.distance / self.focal
 
 
 def place_camera(xyz: Tensor, foreground: Tensor, size: int) -> Camera:
     """Place each sample's camera in front of its foreground.
 
-    The paper names K and T in Eq. 4 and gives neither: our choice, the camera of CPMF (its reference [6]) settled per
-    sample: 60 degrees of view, looking along +z at the centre of the foreground's box from 1.2124 times its largest
-    edge, which then spans 71 % (1 / 1.4) of the image.
+    The paper names K and T in Eq. 4 but gives neither. Our choice is CPMF's camera (its reference [6]), placed per
+    sample: a field of view of 60 degrees, looking along +z at the centre of the foreground's box from 1.2124 times its
+    largest edge, which then spans 71 % (1 / 1.4) of the image.
 
     Args:
-        xyz: `(B, 3, H, W)`, metres, camera frame of the sensor; anything outside `foreground`.
+        xyz: `(B, 3, H, W)`, metres, sensor frame; any values outside `foreground`.
         foreground: `(B, H, W)` bool, a subset of the measured points.
         size: Rows and columns of the square image.
 
     Returns:
-        The camera. Without foreground it stands close to the sensor, all numbers finite.
+        The camera. Without foreground it is close to the sensor, and all numbers are finite.
 
     Raises:
-        ValueError: `xyz` is not `(B, 3, H, W)` or `foreground` not its `(B, H, W)`.
+        ValueError: If `xyz` is not `(B, 3, H, W)` or `foreground` is not its `(B, H, W)`.
     """
     check_shape("xyz", xyz, "(B, 3, H, W)")
     if foreground.shape != (xyz.shape[0], *xyz.shape[2:]):
@@ -66,7 +66,7 @@ def place_camera(xyz: Tensor, foreground: Tensor, size: int) -> Camera:
         raise ValueError(msg)
     inside = foreground[:, None]
     count = inside.sum(dim=(2, 3))
-    # sums differ in their last bits from one runtime to the next, and with them every pixel of the views
+    # the last bits of sums differ between runtimes; unrounded, they would change every pixel of the views
     centre = (xyz.where(inside, 0.0).sum(dim=(2, 3)) / count.clamp(min=1) / _CENTRE_STEP).round() * _CENTRE_STEP
     low = xyz.where(inside, math.inf).amin(dim=(2, 3)).where(count > 0, 0.0)
     high = xyz.where(inside, -math.inf).amax(dim=(2, 3)).where(count > 0, 0.0)
@@ -78,41 +78,41 @@ def place_camera(xyz: Tensor, foreground: Tensor, size: int) -> Camera:
 
 
 def rotate(points: Tensor, rotations: Tensor, centre: Tensor) -> Tensor:
-    """Turn each cloud by every rotation.
+    """Apply every rotation to each cloud.
 
-    CLIP3D-AD, Eq. 2. The paper does not say about which point: our choice, `centre`.
+    CLIP3D-AD, Eq. 2. The paper does not specify the centre of rotation; `centre` is our choice.
 
     Args:
         points: `(B, 3, N)`, metres, any frame.
-        rotations: `(v, 3, 3)`.
+        rotations: `(v, 3, 3)`, rotations of the views.
         centre: `(B, 3)`, metres, same frame.
 
     Returns:
         `(B, v, 3, N)`, metres, same frame.
 
     Raises:
-        ValueError: `points` is not `(B, 3, N)`.
+        ValueError: If `points` is not `(B, 3, N)`.
     """
     check_shape("points", points, "(B, 3, N)")
     axes = (points - centre[..., None])[:, None, :, None].unbind(dim=2)
-    # three products instead of a matmul: that may round to TF32 on a GPU, and its bits may change with the batch size;
-    # clamped, which changes nothing but that no runtime can make one rounding of product and sum
+    # three products instead of a matmul, which may round to TF32 on a GPU and give other bits for other batch sizes;
+    # the clamp changes no value but keeps runtimes from fusing product and sum into one rounding
     x, y, z = ((rotations[:, :, i, None] * axis).clamp(-_FAR, _FAR) for i, axis in enumerate(axes))
     return x + y + z + centre[:, None, :, None]
 
 
 def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    """Find the pixel and the depth of every point.
+    """Compute the pixel and the depth of every point.
 
     CLIP3D-AD, Eq. 4 with K = [[f, 0, c], [0, f, c], [0, 0, 1]] and T = [I | -eye].
 
     Args:
         points: `(B, v, 3, N)`, metres, sensor frame.
-        camera: The sample's camera.
+        camera: Camera of each sample.
 
     Returns:
-        Pixels `(B, v, 2, N)`, u = column then v = row, continuous, pixel centres at integers, and depth along the
-        optical axis `(B, v, N)` in metres, +inf for a point at or behind the camera (its pixel means nothing then).
+        Pixels `(B, v, 2, N)`, u = column, then v = row, continuous, pixel centres at integers; and depth along the
+        optical axis `(B, v, N)` in metres, +inf for points at or behind the camera (whose pixels are meaningless).
 
     Example:
         >>> eye = torch.tensor([[0.0, 0.0, 1.0]])
@@ -128,20 +128,20 @@ def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
 
 
 def nearest_pixels(points: Tensor, pixels: Tensor, depth: Tensor, camera: Camera) -> Tensor:
-    """Find the pixel that every point falls into, the same one whatever computes it.
+    """Find the pixel that every point falls into, the same in every runtime.
 
-    The paper does not give it: our choice, the nearest. Some runtimes divide by multiplying with a rounded inverse, and
-    a point at the rim between two pixels would now fall into the one, now into the other. So the quotient proposes and
-    a comparison of products decides: u >= k - 1/2 means f x >= (k - 1/2 - c) z.
+    The paper does not specify this; we take the nearest. Some runtimes divide by multiplying with a rounded inverse, so
+    that a point on the border between two pixels could fall into either. Therefore the quotient gives a first guess,
+    and a comparison of products decides: u >= k - 1/2 is equivalent to f x >= (k - 1/2 - c) z.
 
     Args:
         points: `(B, v, 3, N)`, as for `project`.
-        pixels: `(B, v, 2, N)`, `project`'s answer.
-        depth: `(B, v, N)`, `project`'s answer.
-        camera: The sample's camera.
+        pixels: `(B, v, 2, N)`, result of `project`.
+        depth: `(B, v, N)`, result of `project`.
+        camera: Camera of each sample.
 
     Returns:
-        `(B, v, 2, N)`, column and row, whole numbers, possibly outside the image.
+        `(B, v, 2, N)`, column and row, integers, possibly outside the image.
 
     Example:
         >>> eye = torch.tensor([[0.0, 0.0, 0.0]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast Point Feature Histograms: how a surface bends around each of its points, in 33 numbers."""
+"""Fast Point Feature Histograms: the local surface shape around each point in 33 numbers."""
 
 import math
 from typing import NamedTuple
@@ -13,41 +13,41 @@ from torch import Tensor
 
 from .organised import check_shape
 
-_BINS = 11  # of each of the three angles
+_BINS = 11  # for each of the three angles
 FPFH_SIZE = 3 * _BINS
 
-# Pairs of points whose angles are computed at once: what a core's cache holds is three times as fast as all together.
+# Pairs of points whose angles are computed at once: blocks that fit a core's cache are three times as fast.
 _PAIRS_AT_ONCE = 32768
 
 
 class Neighbours(NamedTuple):
-    """The nearest points of each of N points, nearest first; the first is, as a rule, the point itself.
+    """The nearest points of each of N points, nearest first; the first is usually the point itself.
 
     Attributes:
-        indices: `(N, K)` int64; N = there are no more.
-        squared_distances: `(N, K)` float64, square metres; infinity = there are no more.
+        indices: `(N, K)` int64; N = no further neighbour.
+        squared_distances: `(N, K)` float64, square metres; infinity = no further neighbour.
     """
 
     indices: Tensor
     squared_distances: Tensor
 
     def within(self, radius: float, max_nn: int) -> "Neighbours":
-        """Those of them that a search with a smaller radius and a smaller number would have found."""
+        """Select the neighbours that a search with a smaller radius (metres) and number would find."""
         indices, squared = (field[:, :max_nn] for field in self)
         near = squared < radius**2
         return Neighbours(torch.where(near, indices, len(indices)), torch.where(near, squared, torch.inf))
 
 
 def find_neighbours(points: Tensor, radius: float, max_nn: int) -> Neighbours:
-    """Find up to so many points nearer than a radius (Open3D's `KDTreeSearchParamHybrid`).
+    """Find the nearest points within a radius, up to a maximum number (Open3D's `KDTreeSearchParamHybrid`).
 
     Args:
         points: `(N, 3)`, metres, all finite.
-        radius: metres; what lies farther is no neighbour.
-        max_nn: K, the point itself included.
+        radius: Largest distance of a neighbour in metres.
+        max_nn: K, the largest number of neighbours, including the point itself.
 
     Returns:
-        Neighbours of every point.
+        The neighbours of every point.
 
     Example:
         >>> line = torch.tensor([[0.0, 0, 1], [0.1, 0, 1], [0.3, 0, 1]])
@@ -55,7 +55,7 @@ def find_neighbours(points: Tensor, radius: float, max_nn: int) -> Neighbours:
         [[0, 1], [1, 0], [2, 1]]
     """
     positions = points.double().cpu().numpy()
-    # sliding midpoints rather than medians: on a scanned surface quicker to build and no slower to ask
+    # sliding midpoints instead of medians: on scanned surfaces faster to build and no slower to query
     tree = cKDTree(positions, leafsize=32, balanced_tree=False)
     distances, indices = tree.query(positions, max(2, max_nn), distance_upper_bound=radius)
     distances = torch.from_numpy(distances)[:, :max_nn]
@@ -63,18 +63,19 @@ def find_neighbours(points: Tensor, radius: float, max_nn: int) -> Neighbours:
 
 
 def estimate_normals(points: Tensor, neighbours: Neighbours) -> Tensor:
-    """Normals as BTF takes them from Open3D: the direction in which a point's neighbours spread least.
+    """Estimate normals as BTF does with Open3D: the direction in which a point's neighbours vary least.
 
-    Not `surface_normals`, which asks the image: the published numbers are those of neighbours in space, which are known
-    here already, and a window of pixels reaches across edges of depth. Unlike Open3D's, whose sign is left to chance,
-    these look at the sensor: 7 to 20 % of them would look away, and FPFH tells the difference.
+    `surface_normals` uses neighbours in the image; the published numbers use neighbours in space, which are known here
+    already, while a window of pixels reaches across depth edges. The sign of Open3D's normals is arbitrary; these point
+    towards the sensor. Otherwise 7 to 20 % of them would point away, which changes FPFH.
 
     Args:
         points: `(N, 3)`, metres, sensor frame (the sensor at the origin).
-        neighbours: of the points; BTF takes 30 within 0.1 m.
+        neighbours: Neighbours of the points; BTF uses 30 within 0.1 m.
 
     Returns:
-        `(N, 3)` float64, of length 1, towards the sensor; towards it, too, where fewer than three points are near.
+        `(N, 3)` float64, unit length, towards the sensor; exactly at the sensor where there are fewer than three
+        neighbours.
 
     Example:
         >>> flat = torch.tensor([[0.0, 0, 1], [0.1, 0, 1], [0, 0.1, 1], [0.1, 0.1, 1]])
@@ -94,17 +95,17 @@ def estimate_normals(points: Tensor, neighbours: Neighbours) -> Tensor:
 def fpfh(points: Tensor, normals: Tensor, neighbours: Neighbours) -> Tensor:
     """Fast Point Feature Histograms of a cloud.
 
-    Rusu, Blodow, Beetz, "Fast Point Feature Histograms (FPFH) for 3D registration", ICRA 2009, as Open3D 0.19 reads it:
-    neighbours weigh 1 / squared distance, their sum is brought to 100 in each third, and the point's own histogram,
-    whose thirds sum to 100, is added to it.
+    Rusu, Blodow, Beetz, "Fast Point Feature Histograms (FPFH) for 3D registration", ICRA 2009, as implemented in Open3D
+    0.19: neighbours are weighted by 1 / squared distance, each third of their sum is scaled to 100, and the point's own
+    histogram, whose thirds also sum to 100, is added.
 
     Args:
         points: `(N, 3)`, metres.
-        normals: `(N, 3)`, of length 1.
-        neighbours: of the points; BTF takes 100 within 0.25 m. The first of each is passed over, as the point itself.
+        normals: `(N, 3)`, unit length.
+        neighbours: Neighbours of the points; BTF uses 100 within 0.25 m. The first is skipped as the point itself.
 
     Returns:
-        `(N, 33)` float64: 11 bins each of theta in [-pi, pi], alpha in [-1, 1] and phi in [-1, 1], each third with sum
+        `(N, 33)` float64: 11 bins each for theta in [-pi, pi], alpha in [-1, 1] and phi in [-1, 1]; each third sums to
         200; zeros for a point without neighbours.
     """
     points, normals = points.double(), normals.double()
@@ -122,14 +123,14 @@ def fpfh(points: Tensor, normals: Tensor, neighbours: Neighbours) -> Tensor:
 
 
 def _simple_histograms(points: Tensor, normals: Tensor, indices: Tensor, found: Tensor) -> Tensor:
-    """Histograms (N, 33) of the angles between each point and its neighbours (N, K); each third has sum 100."""
+    """Histograms (N, 33) of the angles between each point and its neighbours (N, K); each third sums to 100."""
     counts = []
     rows = max(1, _PAIRS_AT_ONCE // max(1, indices.shape[1]))
     clouds = points.T.contiguous(), normals.T.contiguous()
     for start in range(0, len(points), rows):
         part = slice(start, start + rows)
         bins = _pair_bins(*clouds, part, indices[part])
-        bins[:, ~found[part]] = FPFH_SIZE  # one more bin than there are, for the neighbours that are none
+        bins[:, ~found[part]] = FPFH_SIZE  # an extra bin for missing neighbours
         bins += (FPFH_SIZE + 1) * torch.arange(bins.shape[1])[:, None]
         counts.append(torch.bincount(bins.flatten(), minlength=bins.shape[1] * (FPFH_SIZE + 1)))
     histograms = rearrange(torch.cat(counts), "(n bins) -> n bins", bins=FPFH_SIZE + 1)[:, :FPFH_SIZE]
@@ -137,13 +138,13 @@ def _simple_histograms(points: Tensor, normals: Tensor, indices: Tensor, found: 
 
 
 def _pair_bins(points: Tensor, normals: Tensor, part: slice, indices: Tensor) -> Tensor:
-    """Bins (3, n, K) of theta, alpha and phi of the pairs of n points, a part of (3, N), with (n, K) others.
+    """Bins (3, n, K) of theta, alpha and phi for pairs of n points, a slice of (3, N), with their (n, K) neighbours.
 
-    The Darboux frame u, v, w stands at that of the two points whose normal is nearer to the line between them. All
-    angles follow from five products of the line d and the normals: with length^2 = d.d - (d.u)^2,
+    The Darboux frame u, v, w is at the point whose normal is closer to the line between the two. All angles follow from
+    five products of the line d and the normals: with length^2 = d.d - (d.u)^2,
     v.n = det(d, n1, n2) / length and w.n = (d.n - (d.u) (n1.n2)) / length.
     """
-    flat = indices.flatten()  # picked by `index_select`, six times as fast as indexing
+    flat = indices.flatten()  # `index_select` is six times as fast as indexing
     dx, dy, dz = (axis.index_select(0, flat).view_as(indices) - axis[part, None] for axis in points)
     one = [axis[part, None] for axis in normals]
     other = [axis.index_select(0, flat).view_as(indices) for axis in normals]
@@ -159,7 +160,7 @@ def _pair_bins(points: Tensor, normals: Tensor, part: slice, indices: Tensor) ->
     source = torch.where(swap, -along_other, along)
     target = torch.where(swap, -along, along_other)
     length = (squared - source * source).clamp_(min=0).sqrt_()
-    proper = length > 0  # else the points coincide or the line is the normal, and no frame can be drawn
+    proper = length > 0  # else the points coincide or the normal is along the line, and the frame is undefined
     theta = torch.atan2((target - source * between), length * between)
     angles = torch.stack((theta.mul_(1 / math.pi), determinant.div_(length), source.div_(squared.sqrt_())))
     angles = torch.where(proper, angles, 0.0)
@@ -176,24 +177,24 @@ def organised_fpfh(
     feature_radius: float = 0.25,
     feature_max_nn: int = 100,
 ) -> Tensor:
-    """FPFH of the foreground of organised clouds.
+    """Compute FPFH of the foreground of organised clouds.
 
-    Horwitz & Hoshen, "Back to the Feature" (BTF); the numbers are those of its code, where the radii are 2 and 5 voxels
-    of 0.05 m. They hardly ever bind: what counts is the number of neighbours, 5 mm around a point at 224 pixels.
+    Horwitz & Hoshen, "Back to the Feature" (BTF), with the numbers of its code, where the radii are 2 and 5 voxels of
+    0.05 m. They are hardly ever the limit: the number of neighbours is, about 5 mm around a point at 224 pixels.
 
     Args:
-        xyz: `(B, 3, H, W)`, metres, camera frame; finite in the foreground, anything else outside.
+        xyz: `(B, 3, H, W)`, metres, camera frame; finite in the foreground, any values outside.
         foreground: `(B, H, W)` bool.
-        normal_radius: metres; where the neighbours of a normal are looked for.
-        normal_max_nn: their largest number, the point itself included.
-        feature_radius: metres; the same for a histogram.
-        feature_max_nn: the same for a histogram.
+        normal_radius: Search radius in metres for the neighbours of a normal.
+        normal_max_nn: Largest number of these neighbours, including the point itself.
+        feature_radius: Search radius in metres for the neighbours of a histogram.
+        feature_max_nn: Largest number of these neighbours, including the point itself.
 
     Returns:
         `(B, 33, H, W)` float32 on the device of `xyz`, see `fpfh`; zeros outside the foreground.
 
     Raises:
-        ValueError: `xyz` is not `(B, 3, H, W)`.
+        ValueError: If `xyz` is not `(B, 3, H, W)`.
     """
     check_shape("xyz", xyz, "(B, 3, H, W)")
     clouds, masks = xyz.detach().cpu().double(), foreground.cpu()
@@ -201,7 +202,7 @@ def organised_fpfh(
     for cloud, mask, feature in zip(clouds, masks, features, strict=True):
         points = cloud[:, mask].T
         if len(points):
-            # asked once for both: the tree takes as long as all that is computed with its answer
+            # one query for both: the tree takes as long as everything computed from its result
             near = find_neighbours(points, max(normal_radius, feature_radius), max(normal_max_nn, feature_max_nn))
             normals = estimate_normals(points, near.within(normal_radius, normal_max_nn))
             feature[mask] = fpfh(points, normals, near.within(feature_radius, feature_max_nn)).float()

@@ -6,15 +6,15 @@ from torch import Tensor, isfinite
 
 
 def check_shape(name: str, value: Tensor, wanted: str) -> None:
-    """Refuse a tensor that is not a batch of three-channel somethings.
+    """Raise if a tensor does not have the wanted number of axes with 3 channels in axis 1.
 
     Args:
-        name: The argument's name, for the message.
+        name: Name of the argument, for the error message.
         value: The tensor to check: axis 1 must have size 3.
-        wanted: The layout in words, such as `"(B, 3, H, W)"`, with one entry per axis.
+        wanted: Layout in words with one entry per axis, such as `"(B, 3, H, W)"`.
 
     Raises:
-        ValueError: The number of axes or of channels is another.
+        ValueError: If the number of axes or channels differs.
     """
     if value.ndim != wanted.count(",") + 1 or value.shape[1] != 3:
         remedy = "channels come before rows and columns, and a single sample needs a batch axis (`x[None]`)"
@@ -23,11 +23,11 @@ def check_shape(name: str, value: Tensor, wanted: str) -> None:
 
 
 def validity_mask(xyz: Tensor) -> Tensor:
-    """Say which pixels of an organised cloud were measured.
+    """Find the measured pixels of an organised cloud.
 
-    The paper does not give it: our choice. A point is measured when its three coordinates are finite and it lies in
-    front of the camera. That covers the two ways sensors write "no data", (0, 0, 0) and NaN, with one test. Make the
-    mask once per cloud and hand it on.
+    The paper does not specify this; our choice. A point is measured if its three coordinates are finite and it lies in
+    front of the camera. This one test covers both ways in which sensors write "no data", (0, 0, 0) and NaN. Compute the
+    mask once per cloud and pass it on.
 
     Args:
         xyz: `(B, 3, H, W)`, metres, camera frame (x right, y down, z forward), (0, 0, 0) or non-finite = not measured.
@@ -36,7 +36,7 @@ def validity_mask(xyz: Tensor) -> Tensor:
         `(B, H, W)` bool, true = measured.
 
     Raises:
-        ValueError: `xyz` is not `(B, 3, H, W)`.
+        ValueError: If `xyz` is not `(B, 3, H, W)`.
 
     Example:
         >>> import torch
@@ -51,20 +51,20 @@ def validity_mask(xyz: Tensor) -> Tensor:
 def resize_organised(xyz: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize an organised cloud by picking points, never by mixing them.
 
-    The paper does not give it: our choice. Bilinear resizing invents points between an object's edge and the
-    background, so each output pixel is one input pixel. Sampling is that of `torchvision.transforms.v2.Resize` on a
-    mask, so that cloud and ground truth stay aligned, but exact: 500 rows to 480 differ by one row in six places, where
-    float32 rounds below a whole number there.
+    The paper does not specify this; our choice. Bilinear resizing would invent points between an object's edge and the
+    background, so each output pixel copies one input pixel. It is the pixel that `torchvision.transforms.v2.Resize`
+    picks from a mask, so that cloud and ground truth stay aligned, but computed exactly: from 500 to 480 rows,
+    torchvision is off by one row in six places, because float32 rounds to just below a whole number.
 
     Args:
         xyz: `(B, 3, H, W)`, metres, camera frame, (0, 0, 0) or non-finite = not measured.
-        size: Rows and columns wanted.
+        size: Rows and columns of the result.
 
     Returns:
         `(B, 3, *size)`, metres, camera frame; every point that was not measured is exactly (0, 0, 0).
 
     Raises:
-        ValueError: `xyz` is not `(B, 3, H, W)`.
+        ValueError: If `xyz` is not `(B, 3, H, W)`.
 
     Example:
         >>> import torch
@@ -72,14 +72,15 @@ def resize_organised(xyz: Tensor, size: tuple[int, int]) -> Tensor:
         [[1.0, 3.0], [5.0, 7.0], [9.0, 11.0]]
     """
     check_shape("xyz", xyz, "(B, 3, H, W)")
-    # picked by index, since other runtimes round the places of their own "nearest" differently
+    # picked by index, since the "nearest" mode of other runtimes rounds differently
     rows, columns = (_nearest(xyz.shape[axis], size[axis], xyz) for axis in (-2, -1))
     xyz = xyz.index_select(-2, rows).index_select(-1, columns)
     return xyz.where(validity_mask(xyz)[:, None], 0.0)
 
 
 def _nearest(found: int, wanted: int, like: Tensor) -> Tensor:
-    """Which of `found` rows each of `wanted` ones is: floor(i found / wanted)."""
+    """Source row of each of `wanted` rows out of `found`: floor(i found / wanted)."""
     step = torch.arange(wanted, dtype=torch.float32, device=like.device)
-    # half a unit more than a whole numerator: the quotient never lies at a rim, whatever rounds it
+    # half a unit added to the integer numerator keeps the quotient off integers, so that rounding never changes the
+    # floor
     return ((step * found + 0.5) / wanted).floor().clamp(max=found - 1).long()

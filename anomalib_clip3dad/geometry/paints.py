@@ -13,21 +13,21 @@ from .camera import Camera
 from .shading import head_light, surface_normals, turned_normals
 
 PAINTS = ("colour", "lit", "grey", "depth", "normals")
-"""Looks of the views: the picture's colours; these under a head-light; a grey surface under a head-light; how far a
-point is, black the nearest; where the surface faces, as a colour."""
+"""How views are painted: the image's colours; the same lit from the camera; a grey surface lit from the camera; depth,
+the nearest point black; the direction that the surface faces, as a colour."""
 
-_GREY = 0.7  # of a surface that faces the light: Open3D's default for clouds, which GS-CLIP and PointAD take
-_FARTHEST = 0.9  # of the depths: white is what has none
+_GREY = 0.7  # brightness of a surface facing the light: Open3D's default for clouds, as in GS-CLIP and PointAD
+_FARTHEST = 0.9  # brightness of the largest depth; white = no surface
 
 
 def check_paint(paint: str) -> None:
-    """Refuse a look of the views that there is not.
+    """Raise if there is no such paint.
 
     Args:
         paint: One of `PAINTS`.
 
     Raises:
-        ValueError: It is another one.
+        ValueError: If it is none of them.
     """
     if paint not in PAINTS:
         msg = f"view_paint={paint!r}: give one of {', '.join(PAINTS)}"
@@ -37,19 +37,19 @@ def check_paint(paint: str) -> None:
 def paint_points(
     paint: str, image: Tensor, xyz: Tensor, foreground: Tensor, turned: Tensor, rotations: Tensor, camera: Camera
 ) -> Tensor:
-    """Give every point its look in every view.
+    """Compute the colour of every point in every view.
 
     Args:
         paint: One of `PAINTS`.
         image: `(B, 3, H, W)`, RGB in [0, 1].
         xyz: `(B, 3, H, W)`, metres, sensor frame, finite.
         foreground: `(B, H, W)` bool, the points that are drawn.
-        turned: `(B, v, 3, H W)`, metres, the points as the views turn them.
-        rotations: `(v, 3, 3)`, what they were turned by.
-        camera: the samples' cameras.
+        turned: `(B, v, 3, H W)`, metres, the points rotated for each view.
+        rotations: `(v, 3, 3)`, the rotations of the views.
+        camera: Camera of each sample.
 
     Returns:
-        `(B, v or 1, 3 or 1, H W)` in [0, 1]; 1 view where all are alike, 1 channel where it is grey.
+        `(B, v or 1, 3 or 1, H W)` in [0, 1]; 1 view if all are the same, 1 channel if the paint is grey.
     """
     colours = rearrange(image, "b c h w -> b 1 c (h w)")
     if paint == "colour":
@@ -68,7 +68,7 @@ def paint_points(
 
 
 def _relative_depth(depth: Tensor, drawn: Tensor) -> Tensor:
-    """0 at a view's nearest point, `_FARTHEST` at its farthest; 0 where all are as far."""
+    """0 at a view's nearest point, `_FARTHEST` at its farthest; 0 if all depths are equal."""
     near = depth.where(drawn, math.inf).amin(dim=3, keepdim=True)
     far = depth.where(drawn, -math.inf).amax(dim=3, keepdim=True)
     extent = (far - near).clamp(min=1e-12)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cut the part out of a picture and its cloud and enlarge it, and put a map of it back into the whole picture."""
+"""Crop image and cloud to the part and enlarge them, and paste an anomaly map of the crop back into the whole image."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-_FAINT = 20  # times less than in the fullest row or column: specks beside the part do not widen the box
+_FAINT = 20  # rows and columns with 20 times fewer pixels than the fullest are left out: specks must not widen the box
 
 
 class PartBox(NamedTuple):
-    """Where the part is, in whole pixels of the picture, as float32 numbers.
+    """Where the part is, in whole pixels of the image, as float32 numbers.
 
     Attributes:
         top: `(B,)`, first row.
@@ -31,16 +31,16 @@ class PartBox(NamedTuple):
 
 
 def find_part(foreground: Tensor, margin: float = 1.25) -> PartBox:
-    """Find a square around the part, inside the picture.
+    """Find a square around the part, inside the image.
 
-    Beyond the paper: our choice. CLIP reads few pixels; a part that fills them shows smaller defects.
+    Not in the paper; our choice. CLIP reads few pixels; a part that fills them shows smaller defects.
 
     Args:
         foreground: `(B, H, W)` bool, true = part.
         margin: Side of the square over the longer side of the part's box; at least 1.
 
     Returns:
-        The square, cut to H rows and W columns where it is larger; the whole picture where there is no foreground.
+        The square, at most H rows and W columns; the whole image if there is no foreground.
 
     Example:
         >>> foreground = torch.zeros(1, 20, 20, dtype=torch.bool)
@@ -51,7 +51,7 @@ def find_part(foreground: Tensor, margin: float = 1.25) -> PartBox:
     inside = foreground.to(torch.float32)
     spans = [_span(inside.sum(dim=axis)) for axis in (2, 1)]
     side = torch.maximum(*(last - first + 1 for first, last in spans))
-    # a quarter more than the product: whole numbers times 1.25 are exact, other margins end at the same pixel anyway
+    # the quarter keeps rounding errors of the product from adding a pixel; whole numbers times 1.25 are exact
     side = (margin * side - 0.25).ceil()
     sides = []
     for (first, last), length in zip(spans, foreground.shape[1:], strict=True):
@@ -63,23 +63,23 @@ def find_part(foreground: Tensor, margin: float = 1.25) -> PartBox:
 
 
 def _span(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last place (B,) of (B, N) counts that hold more than a trace; 0 and N - 1 where nothing does."""
+    """First and last index (B,) where (B, N) counts are more than a trace; 0 and N - 1 if there is none."""
     place = torch.arange(counts.shape[1], dtype=counts.dtype, device=counts.device)
-    full = _FAINT * counts > counts.amax(dim=1, keepdim=True)  # whole numbers, alike in every runtime
+    full = _FAINT * counts > counts.amax(dim=1, keepdim=True)  # integers: the same in every runtime
     last = place[-1]
     return place.where(full, last).amin(dim=1) * full.any(dim=1), place.where(full, -last).amax(dim=1).abs()
 
 
 def crop_image(image: Tensor, box: PartBox, size: tuple[int, int]) -> Tensor:
-    """Cut the box out and resize it, bicubic and antialiased as CLIP's own preprocessing.
+    """Cut the box out and resize it, bicubic and antialiased like CLIP's own preprocessing.
 
     Args:
         image: `(B, C, H, W)` in [0, 1].
         box: Where to cut.
-        size: Rows and columns wanted.
+        size: Rows and columns of the result.
 
     Returns:
-        `(B, C, *size)` in [0, 1]. Matrix products, which give the same in every runtime.
+        `(B, C, *size)` in [0, 1]. Computed with matrix products, which give the same result in every runtime.
     """
     rows = _shares(box.top, box.height, image.shape[2], size[0])
     columns = _shares(box.left, box.width, image.shape[3], size[1])
@@ -87,12 +87,12 @@ def crop_image(image: Tensor, box: PartBox, size: tuple[int, int]) -> Tensor:
 
 
 def crop_nearest(values: Tensor, box: PartBox, size: tuple[int, int]) -> Tensor:
-    """Cut the box out and pick the nearest pixels: for clouds and masks, which cannot be mixed.
+    """Cut the box out and resize it to the nearest pixels: for clouds and masks, which must not be interpolated.
 
     Args:
         values: `(B, C, H, W)` of any type.
         box: Where to cut.
-        size: Rows and columns wanted.
+        size: Rows and columns of the result.
 
     Returns:
         `(B, C, *size)`.
@@ -105,12 +105,12 @@ def crop_nearest(values: Tensor, box: PartBox, size: tuple[int, int]) -> Tensor:
 
 
 def paste_map(anomaly_map: Tensor, box: PartBox, size: tuple[int, int]) -> Tensor:
-    """Put a map of the box back into the whole picture.
+    """Paste the anomaly map of the box back into the whole image.
 
     Args:
-        anomaly_map: `(B, h, w)` of the box.
-        box: Where it was cut.
-        size: Rows and columns of the picture.
+        anomaly_map: `(B, h, w)`, anomaly map of the box.
+        box: Where the box was cut.
+        size: Rows and columns of the whole image.
 
     Returns:
         `(B, *size)`, bilinear; 0 outside the box.
@@ -121,15 +121,16 @@ def paste_map(anomaly_map: Tensor, box: PartBox, size: tuple[int, int]) -> Tenso
 
 
 def _picked(first: Tensor, length: Tensor, new: int) -> Tensor:
-    """Old pixel (B, new) of each new one."""
+    """Source pixel (B, new) of each new pixel."""
     step = torch.arange(new, dtype=first.dtype, device=first.device)
-    # half a unit more than a whole numerator: the quotient never lies at a rim, whatever rounds it
+    # half a unit added to the integer numerator keeps the quotient off integers, so that rounding never changes the
+    # floor
     offset = ((length[:, None] * (2 * step + 1) + 0.5) / (2 * new)).floor()
     return (first[:, None] + torch.minimum(offset, length[:, None] - 1)).long()
 
 
 def _shares(first: Tensor, length: Tensor, old: int, new: int) -> Tensor:
-    """Share (B, new, old) that each old pixel has in each new one of the box."""
+    """Weight (B, new, old) of each old pixel in each new pixel of the box."""
     place = torch.arange(old, dtype=first.dtype, device=first.device) + 0.5
     step = torch.arange(new, dtype=first.dtype, device=first.device) + 0.5
     scale = (length / new)[:, None, None]
@@ -140,20 +141,20 @@ def _shares(first: Tensor, length: Tensor, old: int, new: int) -> Tensor:
 
 
 def _spread(first: Tensor, length: Tensor, old: int, new: int) -> Tensor:
-    """Share (B, new, old) that each pixel of the box's map has in each pixel of the picture; 0 outside the box."""
+    """Weight (B, new, old) of each pixel of the box's map in each pixel of the image; 0 outside the box."""
     place = torch.arange(old, dtype=first.dtype, device=first.device) + 0.5
     step = torch.arange(new, dtype=first.dtype, device=first.device) + 0.5
     scale = (old / length)[:, None, None]
     centre = (step[:, None] - first[:, None, None]) * scale
     inside = (centre > 0) & (centre < old)
-    # at the rim the outermost pixel counts alone
+    # at the border only the outermost pixel counts
     centre = centre.clamp(0.5, old - 0.5)
     weights = (1 - (place - centre).abs() / scale.clamp(min=1)).clamp(min=0)
     return weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-6) * inside
 
 
 def cubic(distance: Tensor) -> Tensor:
-    """Keys' cubic with a = -0.5, as PIL's and PyTorch's antialiased bicubic: (...) to (...), for distances below 2."""
+    """Keys' cubic with a = -0.5, as in PIL's and PyTorch's antialiased bicubic: (...) to (...), distances below 2."""
     near = (1.5 * distance - 2.5) * distance * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return near.where(distance < 1, far)

@@ -19,7 +19,7 @@ _WHITE = 1.0
 
 
 class Views(NamedTuple):
-    """A part as v cameras see it.
+    """A part seen from v views.
 
     Attributes:
         images: `(B, v, 3, S, S)`, RGB in [0, 1], white where there is no surface.
@@ -39,10 +39,10 @@ class MultiViewRenderer(nn.Module):
     Args:
         views: 1-based view numbers, 1 to 27. The paper works with five of 27.
         size: Rows and columns of the images, the vision tower's input size.
-        paint: One of `PAINTS`. Under a head-light dents and bumps show; grey, nothing else does.
+        paint: One of `PAINTS`. Lit views show dents and bumps; grey ones show nothing else.
 
     Raises:
-        ValueError: A view number is not one of 1 to 27, or there is no such paint.
+        ValueError: If a view number is outside 1 to 27, or there is no such paint.
 
     Example:
         >>> import torch
@@ -60,21 +60,21 @@ class MultiViewRenderer(nn.Module):
         check_paint(paint)
         self.size = size
         self.paint = paint
-        # fixed by `views`: keeping it out of the checkpoint leaves that free to be loaded for other views
+        # fixed by `views`, so not in the checkpoint, which can then be loaded for other views
         self.register_buffer("rotations", view_rotations(views), persistent=False)
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Views:
-        """Render every view of every sample; arguments, answer and errors are those of `render_views`."""
+        """Render every view of every sample; arguments, result and errors are those of `render_views`."""
         return render_views(image, xyz, foreground, self.rotations, self.size, self.paint)
 
 
 def render_views(
     image: Tensor, xyz: Tensor, foreground: Tensor, rotations: Tensor, size: int, paint: str = "colour"
 ) -> Views:
-    """Turn, project and draw each sample's foreground.
+    """Rotate, project and draw each sample's foreground.
 
-    CLIP3D-AD, Eq. 2-4. The paper does not give camera, splat and background: our choices, see `place_camera`, `grow`;
-    background white, colours those of `image`.
+    CLIP3D-AD, Eq. 2-4. The paper does not specify camera, splat and background; they are our choice (`place_camera`,
+    `grow`, white).
 
     Args:
         image: `(B, 3, H, W)`, RGB in [0, 1].
@@ -83,14 +83,14 @@ def render_views(
         foreground: `(B, H, W)` bool, what is drawn; a subset of the measured points (`foreground_mask`).
         rotations: `(v, 3, 3)`, on the device of `xyz`.
         size: S, rows and columns of the views.
-        paint: One of `PAINTS`; under the head-light, colours are multiplied by the cosine between surface normal and
+        paint: One of `PAINTS`; light multiplies colours by the cosine between surface normal and
             line of sight; normals are red to the right, green upwards, blue towards the viewer.
 
     Returns:
         The views. A sample without foreground has white images and nothing visible.
 
     Raises:
-        ValueError: A shape is not the one above, or `image` and `xyz` differ in size.
+        ValueError: If a shape is not the one above, or `image` and `xyz` differ in size.
     """
     check_shape("image", image, "(B, 3, H, W)")
     if image.shape != xyz.shape:
@@ -98,7 +98,7 @@ def render_views(
         msg = f"`image` has shape {tuple(image.shape)}, wanted that of `xyz`, {tuple(xyz.shape)}: {remedy}."
         raise ValueError(msg)
     camera = place_camera(xyz, foreground, size)
-    # what is not drawn may hold NaN, which no later masking would get rid of
+    # points that are not drawn may be NaN, which no later masking would remove
     xyz = xyz.where(foreground[:, None], camera.centre[..., None, None])
     points, drawn = rearrange(xyz, "b c h w -> b c (h w)"), rearrange(foreground, "b h w -> b 1 (h w)")
     turned = rotate(points, rotations, camera.centre)
@@ -106,7 +106,7 @@ def render_views(
 
     enlargement = (points[:, None, 2] / depth).where(drawn, 0.0).amax(dim=(1, 2))
     radius = splat_radius(ray_spacing(xyz, foreground), enlargement, camera.focal)
-    # the canvas is a splat larger all around, for points outside the image whose splats reach into it
+    # the canvas is one splat wider on all sides, for points outside the image whose splats reach into it
     nearest, canvas = nearest_pixels(turned, pixels, depth, camera) + MAX_RADIUS, size + 2 * MAX_RADIUS
     on_canvas = ((nearest >= 0) & (nearest < canvas)).all(dim=2)
     in_image = ((nearest >= MAX_RADIUS) & (nearest < MAX_RADIUS + size)).all(dim=2)
@@ -133,13 +133,13 @@ def draw_points(values: Tensor, point: Tensor) -> Tensor:
     CLIP3D-AD, Eq. 3.
 
     Args:
-        values: `(B, v, C, N)` of every point in every view, or `(B, 1, C, N)` if they are the same in all of them.
-        point: `(B, v, S, S)` int32, index of the point shown; N = none.
+        values: `(B, v, C, N)`, values of the points in each view, or `(B, 1, C, N)` if they are the same in all views.
+        point: `(B, v, S, S)` int32, index of the point shown; N = no point.
 
     Returns:
         `(B, v, C, S, S)`, 1 (white) where there is no point.
     """
-    # one white pixel after the last one: the index "none" then needs no case of its own
+    # one white point after the last one, so that index N needs no special case
     colours = functional.pad(values, (0, 1), value=_WHITE).expand(-1, point.shape[1], -1, -1)
     index = repeat(point.long(), "b v r s -> b v c (r s)", c=values.shape[2])
     return rearrange(colours.gather(3, index), "b v c (r s) -> b v c r s", r=point.shape[2])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How bright a surface is under a head-light: what makes its form visible that its colours do not show."""
+"""Normals and brightness of a surface lit from the camera, which shows shape that colours do not."""
 
 import torch
 from einops import rearrange
@@ -8,23 +8,23 @@ from torch.nn import functional
 
 from .camera import Camera
 
-_WINDOW = 5  # pixels of the box that positions are averaged over: a scanner's noise would be all that one sees
-_ROUNDING = 1e-5  # of the cloud's extent; float32 keeps 1e-7 of it
-_PARALLEL = 1e-3  # sine of the angle between two directions that span no surface
+_WINDOW = 5  # pixels, side of the box that positions are averaged over; else a scanner's noise would hide the shape
+_ROUNDING = 1e-5  # share of the cloud's extent; float32 resolves 1e-7 of it
+_PARALLEL = 1e-3  # sine of the angle below which two directions count as parallel
 
 
 def surface_normals(xyz: Tensor, foreground: Tensor) -> Tensor:
     """Estimate the normals of an organised cloud.
 
-    GS-CLIP and CPMF take Open3D's, from the neighbours of each point in a tree; in an organised cloud the neighbours
-    are those in the image. The normal is across the smoothed positions left and right, above and below.
+    GS-CLIP and CPMF use Open3D's normals, from a tree search for neighbours; in an organised cloud the neighbours are
+    those in the image. The normal is the cross product of the differences of smoothed positions along rows and columns.
 
     Args:
         xyz: `(B, 3, H, W)`, metres, sensor frame; finite in the foreground, anything else outside.
         foreground: `(B, H, W)` bool.
 
     Returns:
-        `(B, 3, H, W)`, of length 1, towards the sensor; (0, 0, 0) where too few neighbours were measured.
+        `(B, 3, H, W)`, unit length, towards the sensor; (0, 0, 0) where too few neighbours were measured.
 
     Example:
         >>> y, x = torch.meshgrid(torch.linspace(-0.1, 0.1, 9), torch.linspace(-0.1, 0.1, 9), indexing="ij")
@@ -35,22 +35,22 @@ def surface_normals(xyz: Tensor, foreground: Tensor) -> Tensor:
     """
     inside = foreground[:, None]
     known = xyz.where(inside, 0.0)
-    # about the cloud's middle: far from it float32 would lose what is smaller than a tenth of a millimetre
+    # relative to the cloud's centre: at a distance float32 would lose anything below a tenth of a millimetre
     middle = known.sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True).clamp(min=1)
     total = functional.avg_pool2d((known - middle).where(inside, 0.0), _WINDOW, 1, _WINDOW // 2)
     smooth = total / functional.avg_pool2d(inside.to(xyz.dtype), _WINDOW, 1, _WINDOW // 2).clamp(min=1e-6)
     right = _central_difference(smooth, foreground, axis=3)
     down = _central_difference(smooth, foreground, axis=2)
-    across = torch.linalg.cross(down, right, dim=1)  # in a frame of x right, y down, z forward: towards the sensor
+    across = torch.linalg.cross(down, right, dim=1)  # with x right, y down, z forward this points towards the sensor
     wide, high, length = (vectors.norm(dim=1, keepdim=True) for vectors in (right, down, across))
     extent = (known - middle).where(inside, 0.0).abs().amax((1, 2, 3), keepdim=True)
-    # pixels that see the same few neighbours differ by rounding errors, which point anywhere
+    # pixels with the same few neighbours differ by rounding errors only, whose direction means nothing
     sure = (torch.minimum(wide, high) > _ROUNDING * extent) & (length > _PARALLEL * wide * high)
     return torch.where(sure, across / length.clamp(min=1e-20), 0.0)
 
 
 def _central_difference(values: Tensor, foreground: Tensor, axis: int) -> Tensor:
-    """Difference of the neighbours on either side; a pixel stands in for a neighbour that is not foreground."""
+    """Difference of the neighbours on both sides; the pixel itself replaces a neighbour that is not foreground."""
     border = (0, 0, 1, 1) if axis == 2 else (1, 1, 0, 0)
     padded, inside = functional.pad(values, border), functional.pad(foreground[:, None], border)
     size = values.shape[axis]
@@ -61,11 +61,11 @@ def _central_difference(values: Tensor, foreground: Tensor, axis: int) -> Tensor
 
 
 def turned_normals(normals: Tensor, rotations: Tensor) -> Tensor:
-    """Turn normals with their points.
+    """Rotate normals with their points.
 
     Args:
-        normals: `(B, 3, N)`.
-        rotations: `(v, 3, 3)`.
+        normals: `(B, 3, N)`, normals in the sensor frame.
+        rotations: `(v, 3, 3)`, rotations of the views.
 
     Returns:
         `(B, v, 3, N)`.
@@ -75,13 +75,13 @@ def turned_normals(normals: Tensor, rotations: Tensor) -> Tensor:
 
 
 def head_light(normals: Tensor, points: Tensor, rotations: Tensor, camera: Camera) -> Tensor:
-    """Brightness of turned points under a light at the camera: the cosine between normal and line of sight.
+    """Brightness of rotated points under a light at the camera: the cosine between normal and line of sight.
 
     Args:
-        normals: `(B, 3, N)`, of length 1 in the sensor's frame; (0, 0, 0) = unknown.
-        points: `(B, v, 3, N)`, metres, turned.
-        rotations: `(v, 3, 3)`, what they were turned by.
-        camera: the sample's camera.
+        normals: `(B, 3, N)`, unit length, sensor frame; (0, 0, 0) = unknown.
+        points: `(B, v, 3, N)`, metres, rotated.
+        rotations: `(v, 3, 3)`, rotations of the points.
+        camera: Camera of each sample.
 
     Returns:
         `(B, v, N)` in [0, 1]; 1 where the normal is unknown.

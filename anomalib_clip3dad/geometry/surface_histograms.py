@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a surface bends within each patch of an organised cloud, from windows of pixels: FPFH's angles in a graph."""
+"""Local surface shape in each patch of an organised cloud: histograms of FPFH's angles that can be exported."""
 
 import math
 from collections.abc import Iterator
@@ -12,29 +12,29 @@ from .organised import check_shape
 from .shading import surface_normals
 
 _BINS = 11  # of each of the three angles, as FPFH has
-_RADIUS = 4  # pixels between a point and its neighbours
+_RADIUS = 4  # pixels from a point to its neighbours
 _NEIGHBOURS = 12
 
 
 def surface_histograms(xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Describe how the surface bends within each patch, whichever way it is turned in the picture.
+    """Describe the local surface shape in each patch, independently of its rotation in the image.
 
     The three angles between a point's normal, its neighbour's and the line between them are those of FPFH (Rusu et al.,
-    ICRA 2009), but the neighbours are twelve pixels on a circle instead of the nearest points in a tree, and all pairs
-    of a patch go into one histogram. A value counts in the two bins next to it, so that rounding moves no histogram.
-    Beyond the papers: our choice, since no tree can be exported.
+    ICRA 2009), but the neighbours are twelve pixels on a circle instead of the nearest points in a tree, which cannot
+    be exported, and all pairs of a patch go into one histogram. A value is shared between the two nearest bins, so that
+    rounding changes no histogram. This is our choice, in neither paper.
 
     Args:
-        xyz: `(B, 3, H, W)`, metres, sensor frame; finite in the foreground, anything else outside.
+        xyz: `(B, 3, H, W)`, metres, sensor frame; finite in the foreground, any values outside.
         foreground: `(B, H, W)` bool, the measured points of the part.
-        grid: rows and columns of patches; H and W are multiples of them.
+        grid: Rows and columns of patches; H and W must be multiples of them.
 
     Returns:
-        `(B, 33, *grid)`, 11 bins of each angle, averaged over 3 x 3 patches: square roots of shares, so that distances
-        are Hellinger's; zeros where no pair is near.
+        `(B, 33, *grid)`, 11 bins for each angle, averaged over 3 x 3 patches. Square roots of the shares, so that
+        distances are Hellinger distances; zeros where there is no pair.
 
     Raises:
-        ValueError: `xyz` is not `(B, 3, H, W)`.
+        ValueError: If `xyz` is not `(B, 3, H, W)`.
 
     Example:
         >>> y, x = torch.meshgrid(torch.linspace(-0.1, 0.1, 32), torch.linspace(-0.1, 0.1, 32), indexing="ij")
@@ -64,14 +64,14 @@ def surface_histograms(xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -
 
 
 def _circle() -> Iterator[tuple[int, int]]:
-    """Row and column of each neighbour's window in what is padded by the radius."""
+    """First row and column of each neighbour's window in maps padded by the radius."""
     for step in range(_NEIGHBOURS):
         angle = 2 * math.pi * step / _NEIGHBOURS
         yield _RADIUS + round(_RADIUS * math.sin(angle)), _RADIUS + round(_RADIUS * math.cos(angle))
 
 
 def _pair_angles(line: Tensor, normal: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Theta / pi, alpha and phi of FPFH, each (B, 1, H, W) in [-1, 1]; 0 where no frame can be drawn."""
+    """Theta / pi, alpha and phi of FPFH, each (B, 1, H, W) in [-1, 1]; 0 where the frame is undefined."""
     squared = line.square().sum(dim=1, keepdim=True)
     along, along_other, between = (
         (one * two).sum(dim=1, keepdim=True) for one, two in ((line, normal), (line, other), (normal, other))
@@ -83,7 +83,7 @@ def _pair_angles(line: Tensor, normal: Tensor, other: Tensor) -> tuple[Tensor, T
 
 
 def _soft_bins(value: Tensor) -> Tensor:
-    """Share of each bin (B, 11, H, W) in values (B, 1, H, W) of [-1, 1]."""
+    """Weight of each bin (B, 11, H, W) for values (B, 1, H, W) in [-1, 1]."""
     centres = torch.arange(_BINS, dtype=value.dtype, device=value.device)[:, None, None]
     place = (value.clamp(-1, 1) + 1) * (_BINS - 1) / 2
     return (1 - (place - centres).abs()).clamp(min=0)

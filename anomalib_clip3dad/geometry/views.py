@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Eq. 1: the rotations under which CLIP3D-AD looks at a part."""
+"""Eq. 1: the rotations of the views of CLIP3D-AD."""
 
 from collections.abc import Sequence
 
@@ -8,30 +8,30 @@ from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
 
-# The paper gives v = 27 and no angles. These are those of CPMF, its reference [6] for the renderings.
+# The paper gives v = 27 but no angles. These are CPMF's, its reference [6] for the renderings.
 _AXIS_ANGLES = torch.tensor([0.0, -15.0, 15.0])
 
 VIEW_ANGLES: Tensor = torch.cartesian_prod(_AXIS_ANGLES, _AXIS_ANGLES, _AXIS_ANGLES)
 """(27, 3): theta_x, theta_y, theta_z in degrees, theta_x outermost; row k - 1 is the paper's view k."""
 
 DEFAULT_VIEWS: tuple[int, ...] = (5, 9, 14, 19, 27)
-"""The five views the paper works with (section 3.3.4), 1-based."""
+"""The five views that the paper uses (section 3.3.4), 1-based."""
 
 
 def rotation_matrix(theta_x: Tensor | float, theta_y: Tensor | float, theta_z: Tensor | float) -> Tensor:
     """Compose the rotation of a view from its three angles.
 
-    CLIP3D-AD, Eq. 1, exactly as printed. Its subscripts name the angle, not the axis of the matrix that the angle
-    turns: theta_x turns about z, theta_y about y, theta_z about x, and the first and the last turn the other way round
-    from the usual right-handed matrices.
+    CLIP3D-AD, Eq. 1, exactly as printed. The subscripts are not the axes of rotation: theta_x rotates about z, theta_y
+    about y, theta_z about x, and the first and the last rotate in the opposite direction to the usual right-handed
+    matrices.
 
     Args:
-        theta_x: Radians, any shape; the three broadcast.
-        theta_y: Radians.
-        theta_z: Radians.
+        theta_x: Angle in radians, any shape; the three angles are broadcast.
+        theta_y: Angle in radians.
+        theta_z: Angle in radians.
 
     Returns:
-        `(..., 3, 3)`, to be multiplied with column vectors in the camera frame.
+        `(..., 3, 3)`, for column vectors in the camera frame.
 
     Example:
         >>> import math
@@ -58,7 +58,7 @@ def view_rotations(views: Sequence[int]) -> Tensor:
         `(v, 3, 3)` float32.
 
     Raises:
-        ValueError: There is no view, or a number outside 1 to 27.
+        ValueError: If there is no view, or a number is outside 1 to 27.
 
     Example:
         >>> view_rotations([1]).tolist()
@@ -68,7 +68,7 @@ def view_rotations(views: Sequence[int]) -> Tensor:
     if len(views) == 0 or not all(1 <= view <= last for view in views):
         msg = f"`views` is {list(views)}, wanted one or more numbers from 1 to {last}: the paper counts from 1."
         raise InputError(msg)
-    # double precision up to the last step: the rotations are constants, so they may as well be the nearest float32
+    # computed in double precision, so that the constants are the nearest float32 values
     angles = VIEW_ANGLES[torch.tensor(views) - 1].double().deg2rad()
     return rotation_matrix(*angles.unbind(dim=1)).float()
 

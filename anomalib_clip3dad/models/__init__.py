@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models of this package, each an anomalib model."""
+"""The anomalib models of this package."""
 
 from anomalib import models as anomalib_models
 
@@ -10,6 +10,6 @@ from .clip3d_ad_plus import Clip3dAdPlus
 __all__ = ["Btf", "Clip3dAd", "Clip3dAdPlus"]
 
 # `get_model("clip3d_ad")` and `list_models()` see every direct subclass of AnomalibModule. `get_model({"class_path":
-# "Clip3dAd"})`, also what benchmarks and configs use, looks the name up in anomalib.models (read in anomalib 2.7.0).
+# "Clip3dAd"})`, which benchmarks and configs use, looks the name up in anomalib.models (seen in anomalib 2.7.0).
 for _model in (Btf, Clip3dAd, Clip3dAdPlus):
     setattr(anomalib_models, _model.__name__, _model)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frozen networks of timm that read the pictures, and where their weights come from."""
+"""Frozen timm networks for image features, and their weights."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from anomalib_clip3dad.weights import read_state_dict
 
 logger = logging.getLogger(__name__)
 
-_RANDOM_SEED = 0  # a checkpoint holds no frozen weights: random ones must be drawn alike again
+_RANDOM_SEED = 0  # checkpoints hold no frozen weights, so random ones must be the same again
 
 
 def load_backbone(
@@ -29,11 +29,11 @@ def load_backbone(
     """Build the feature extractor of anomalib's PatchCore.
 
     Args:
-        backbone: a convolutional network of timm.
-        layers: its stages whose features are taken, the finest first.
-        pre_trained: take ImageNet weights: those of tf_efficientnet_lite0 come as a package, others are downloaded once
-            to timm's cache. Otherwise random ones, drawn with a fixed seed.
-        backbone_weights: path of a local file (.safetensors, or .pt / .pth with a state dict) to take instead.
+        backbone: A convolutional timm network.
+        layers: Stages whose features are used, the finest first.
+        pre_trained: Use ImageNet weights: those of tf_efficientnet_lite0 are installed, others are downloaded once to
+            timm's cache. False: random weights, drawn with a fixed seed.
+        backbone_weights: Path of a local file (.safetensors, or .pt / .pth with a state dict) to use instead.
 
     Returns:
         The extractor in evaluation mode, on the CPU.
@@ -49,7 +49,7 @@ def load_backbone(
     installed = backbone == efficientnet.BACKBONE and pre_trained and backbone_weights is None
     with given_weights(backbone, pre_trained, backbone_weights) as download, drawing_from(_RANDOM_SEED):
         extractor = TimmFeatureExtractor(backbone, list(layers), pre_trained=download and not installed).eval()
-    # a stage that the network has not is left out with a line in the log (read in anomalib 2.7.0)
+    # anomalib only logs unknown stages and leaves them out (seen in 2.7.0)
     if extractor.layers != list(layers) or not extractor.layers:
         network: Any = timm.create_model(backbone, features_only=True)
         stages = network.feature_info.module_name()
@@ -63,10 +63,10 @@ def load_backbone(
 
 
 def normalisation(extractor: TimmFeatureExtractor) -> tuple[Sequence[float], Sequence[float]]:
-    """What the pictures of a backbone were normalised with when it was trained.
+    """Look up the normalisation of images that a backbone was trained with.
 
     Args:
-        extractor: as `load_backbone` builds it.
+        extractor: Extractor from `load_backbone`.
 
     Returns:
         Mean and standard deviation of each channel of RGB in [0, 1].
@@ -79,16 +79,16 @@ def normalisation(extractor: TimmFeatureExtractor) -> tuple[Sequence[float], Seq
 
 @torch.no_grad()
 def patch_features(extractor: TimmFeatureExtractor, image: Tensor) -> Tensor:
-    """Read the patch features of anomalib's PatchCore.
+    """Compute the patch features of anomalib's PatchCore.
 
-    BTF's are pooled without padding and brought to one grid by adaptive pooling; PatchCore pads and interpolates.
+    BTF pools without padding and resizes to one grid by adaptive pooling; PatchCore pads and interpolates.
 
     Args:
-        extractor: as `load_backbone` builds it.
+        extractor: Extractor from `load_backbone`.
         image: `(B, 3, H, W)` RGB in [0, 1].
 
     Returns:
-        `(B, C, h, w)`, the stages behind one another on the grid of the finest.
+        `(B, C, h, w)`, the channels of all stages concatenated on the grid of the finest.
     """
     mean, std = (image.new_tensor(values)[:, None, None] for values in normalisation(extractor))
     features = extractor((image - mean) / std)
@@ -99,15 +99,15 @@ def patch_features(extractor: TimmFeatureExtractor, image: Tensor) -> Tensor:
 
 @contextmanager
 def given_weights(backbone: str, pre_trained: bool, backbone_weights: str | Path | None) -> Iterator[bool]:
-    """Build a network inside: whether it is to be downloaded, what goes wrong with that in words, random ones loudly.
+    """Context for building a network: decides about the download, explains its errors, warns about random weights.
 
     Args:
-        backbone: timm's name.
-        pre_trained: see `load_backbone`.
-        backbone_weights: see `load_backbone`.
+        backbone: timm's name of the network.
+        pre_trained: See `load_backbone`.
+        backbone_weights: See `load_backbone`.
 
     Yields:
-        Whether timm is to fetch its weights.
+        Whether timm should download its weights.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -132,19 +132,19 @@ def given_weights(backbone: str, pre_trained: bool, backbone_weights: str | Path
 
 
 def fill(network: nn.Module, backbone: str, file: Path) -> None:
-    """Put the weights of a file into a network, or into a part of one.
+    """Load the weights of a file into a network, or into a part of one.
 
     Args:
-        network: as timm builds it.
-        backbone: timm's name.
-        file: with a state dict, which may have more than the network.
+        network: Network built by timm.
+        backbone: timm's name of the network.
+        file: Weights file; it may have more entries than the network.
 
     Raises:
-        ValueError: If it cannot be read, or lacks some of the network's weights.
+        ValueError: If the file cannot be read, or lacks weights of the network.
     """
     state = read_state_dict(file, "backbone_weights")
     own = network.state_dict()
-    # what is beyond the last stage taken, or a head, has no place here
+    # the file may also hold later stages and a head, which are not used
     lacking = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
     if lacking:
         msg = f"backbone_weights: {file} does not fit backbone={backbone!r} ({lacking[0]} is missing or of another "
@@ -154,5 +154,5 @@ def fill(network: nn.Module, backbone: str, file: Path) -> None:
 
 
 def _take(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Fill a network, or a part of one, from a state dict that may have more."""
+    """Load a network, or a part of one, from a state dict that may have more entries."""
     network.load_state_dict({name: state[name] for name in network.state_dict()})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all models of RGB + organised XYZ have in common: everything but how they judge and how they learn."""
+"""Common base of all models of RGB + organised XYZ: everything except how they predict and how they learn."""
 
 import logging
 from abc import abstractmethod
@@ -36,22 +36,22 @@ CallbackT = TypeVar("CallbackT", bound=Callback)
 
 
 class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
-    """The contract of every model of this package.
+    """Base class of every model of this package.
 
-    A model says what is its own: `judge`, and, unless it needs no fit, `training_step` and either
-    `configure_optimizers` or `fit`. Put this class before AnomalibModule among the bases; that one must stand there by
-    name, since anomalib knows its direct subclasses alone (read in 2.7.0).
+    A model defines `judge` and, if it needs training, `training_step` and either `configure_optimizers` or `fit`. Put
+    this class before AnomalibModule among the bases; AnomalibModule must be a direct base, since anomalib only lists
+    its direct subclasses (seen in 2.7.0).
 
-    Before calling `super().__init__()`, a model sets `_image_size`, the height and width that its default
-    pre-processor brings pictures to.
+    Before calling `super().__init__()`, a model sets `_image_size`, the height and width that its default pre-processor
+    resizes images to.
 
     Attributes:
-        learns_by: "steps" of an optimiser, as many as the trainer is told; "bank": one pass over the shots fills a
-            memory bank (`MemoryBankMixin`).
-        unbounded_scores: whether scores leave [0, 1], as distances do: torchmetrics would take them for logits
+        learns_by: "steps": an optimiser, for as many steps as the trainer is given; "bank": one pass over the shots
+            fills a memory bank (`MemoryBankMixin`).
+        unbounded_scores: Whether scores can leave [0, 1], like distances; torchmetrics would treat them as logits
             (`UnboundedScoreEvaluator`).
-        known_scores: raw scores (N,) of samples that the model judged while it was fitted, as if it had not seen them,
-            and whether they are anomalous (N,) bool; they join the validation samples that the threshold rests on.
+        known_scores: Raw scores (N,) of the shots, each scored without itself, and of synthetic anomalies on them, and
+            whether they are anomalous (N,) bool. They are added to the validation samples for the threshold.
     """
 
     learns_by: ClassVar[Literal["steps", "bank"]] = "steps"
@@ -78,46 +78,46 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         if self.unbounded_scores and type(own) is Evaluator:
             self.evaluator = UnboundedScoreEvaluator([*own.val_metrics], [*own.test_metrics], own.compute_on_cpu)
 
-    # ------------------------------------------------------------------ what a model says of itself
+    # ------------------------------------------------------------------ what a model defines
     @abstractmethod
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Score pictures and their clouds: the one path of validation, test, predict, `forward` and export.
+        """Score images and clouds: the only path for validation, test, predict, `forward` and export.
 
         Args:
-            image: (B, 3, H, W) RGB in [0, 1], H and W those of the pre-processor.
+            image: (B, 3, H, W) RGB in [0, 1], with H and W of the pre-processor.
             xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
-            foreground: (B, H, W) bool, the part.
+            foreground: (B, H, W) bool, true = part.
 
         Returns:
-            `pred_score` (B,) and `anomaly_map` (B, H, W), raw, larger = more anomalous.
+            Raw `pred_score` (B,) and `anomaly_map` (B, H, W), larger = more anomalous.
         """
 
     def judge_and_explain(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> tuple[InferenceBatch, Tensor | None]:
-        """Score as `judge` does, and say why; arguments are those of `judge`.
+        """Score images and clouds, with the evidence behind the scores; same arguments as `judge`.
 
         Returns:
-            The answer of `judge`, and the evidence (B, 4, H, W) as in `RGBXYZBatch`; None where a model has none.
+            The result of `judge`, and the evidence (B, 4, H, W), see `RGBXYZBatch`; None for models without evidence.
         """
         return self.judge(image, xyz, foreground), None
 
     def own_callbacks(self) -> Sequence[Callback]:
-        """Callbacks that stand before all others; `given` finds one that replaces a default."""
+        """Callbacks of this model, which run before all others; `given` finds one that replaces a default."""
         return []
 
     def given(self, kind: type[CallbackT]) -> CallbackT | None:
-        """The trainer's own callback of a kind, which takes the place of the model's."""
+        """The callback of a class that was given to the trainer, which replaces the model's own."""
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
-    # ------------------------------------------------------------------ what anomalib asks
+    # ------------------------------------------------------------------ what anomalib needs
     @property
     def learning_type(self) -> LearningType:
-        """One-class: anomalib would not train what calls itself few-shot (read in anomalib 2.7.0, `Engine.train`)."""
+        """One-class, because anomalib does not train few-shot models (seen in anomalib 2.7.0, `Engine.train`)."""
         return LearningType.ONE_CLASS
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
-        """No validation before training, which has nothing to check; a bank is filled once and on one device."""
+        """No validation before training, since there is nothing to check; a bank is filled once, on one device."""
         arguments: dict[str, Any] = {"num_sanity_val_steps": 0}
         if self.learns_by == "bank":
             arguments |= {"gradient_clip_val": 0, "max_epochs": 1, "devices": 1}
@@ -125,10 +125,10 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
-        """Resize, bicubic as CLIP's own preprocessing does; mean and standard deviation are applied in the model.
+        """Resize images, bicubic as in CLIP's own preprocessing; normalisation is in the model.
 
         Args:
-            image_size: height and width; None for 240 x 240.
+            image_size: Height and width; None for 240 x 240.
 
         Returns:
             The pre-processor.
@@ -148,14 +148,14 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
 
     @classmethod
     def configure_visualizer(cls) -> DepthVisualizer:
-        """Pictures with the depth beside the image."""
+        """Panels with the depth beside the image."""
         return DepthVisualizer()
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Those given to the trainer replace the model's own of their kind.
+        """Collect the callbacks; those given to the trainer replace the model's own of the same class.
 
-        The evaluator comes before the post-processor, which clips scores to [0, 1] and so ties the largest; labels are
-        there by then (`test_step`).
+        The evaluator comes before the post-processor, which clips scores to [0, 1] and would make the largest equal;
+        labels are already set by then (`test_step`).
         """
         files = [self.visualizer, self.given(ResultFiles) or ResultFiles()] if self.visualizer else []
         order = [*self.own_callbacks(), self.pre_processor, self.evaluator, self.post_processor, *files]
@@ -164,23 +164,25 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     # ------------------------------------------------------------------ threshold
     @property
     def has_threshold(self) -> bool:
-        """Whether validation has set a threshold; without one, labels mean nothing."""
+        """Whether validation has set a threshold; without it labels mean nothing."""
         post = self.post_processor
         return isinstance(post, PostProcessor) and post.enable_thresholding and not post.image_threshold.isnan()
 
     def on_train_end(self) -> None:
-        """Say what the threshold rests on, or that there is none."""
+        """Log how many samples the threshold is based on, or warn if there is no threshold."""
         post = self.post_processor
         if self.has_threshold and isinstance(post, VerdictPostProcessor):
-            rests = f"The threshold rests on {post.num_normal} normal and {post.num_anomalous} anomalous samples"
+            rests = f"The threshold is based on {post.num_normal} normal and {post.num_anomalous} anomalous samples"
             if post.num_normal < FEW:
-                logger.warning("%s: false alarms are known only roughly. More normal samples make it surer.", rests)
+                logger.warning(
+                    "%s, which is few: the rate of false alarms is uncertain. Add normal samples for validation.", rests
+                )
             else:
                 logger.info("%s.", rests)
         self._warn_without_threshold()
 
     def on_predict_start(self) -> None:
-        """Say so if no validation has set a threshold."""
+        """Warn if no validation has set a threshold."""
         self._warn_without_threshold()
 
     def _warn_without_threshold(self) -> None:
@@ -192,7 +194,7 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
 
     # ------------------------------------------------------------------ steps
     def validation_step(self, batch: Any, *_: Any) -> Any:
-        """Score a batch: `pred_score` and `anomaly_map` are raw; `evidence` where model and batch know of it."""
+        """Score a batch; `pred_score` and `anomaly_map` are raw, `evidence` is added if model and batch have it."""
         foreground = prepare_cloud(batch)
         found, evidence = self.judge_and_explain(batch.image.as_subclass(Tensor), batch.depth_map, foreground)
         return batch.update(pred_score=found.pred_score, anomaly_map=found.anomaly_map, evidence=evidence)
@@ -200,7 +202,7 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     predict_step = validation_step
 
     def test_step(self, batch: Any, *_: Any) -> Any:
-        """Score a batch and label it: metrics see raw scores beside the labels that a user will see."""
+        """Score and label a batch, so that metrics get raw scores together with the labels that users see."""
         batch = self.validation_step(batch)
         if self.post_processor:
             labelled = self.post_processor(InferenceBatch(batch.pred_score, anomaly_map=batch.anomaly_map))
@@ -208,7 +210,7 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         return batch
 
     def forward(self, image: Tensor, xyz: Tensor) -> InferenceBatch:
-        """Everything from a picture and its cloud to the answer, as an exported model does it.
+        """Compute the full prediction from images and clouds, as an exported model does.
 
         Args:
             image: (B, 3, H, W) RGB in [0, 1].
@@ -228,33 +230,33 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         return withheld(answer, holds_evidence(image, cloud))
 
     def prepare(self, image: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bring pictures and their clouds to what `judge` takes, as the pre-processor's callback does around steps.
+        """Prepare images and clouds for `judge`, as the pre-processor's callback does in training and test steps.
 
         Args:
-            image: as of `forward`.
-            xyz: as of `forward`.
+            image: (B, 3, H, W) RGB in [0, 1].
+            xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) or not finite = not measured.
 
         Returns:
-            Image and cloud of one size, and the foreground.
+            Image and cloud in the model's size, and the foreground.
         """
-        # Not self.pre_processor(image), which resizes without antialiasing, unlike the steps (read in anomalib 2.7.0).
+        # Not self.pre_processor(image), which resizes without antialiasing, unlike the steps (seen in anomalib 2.7.0).
         transform = getattr(self.pre_processor, "transform", None)
         image = transform(image) if transform else image
         xyz = resize_organised(xyz, (image.shape[-2], image.shape[-1]))
         return image, xyz, foreground_mask(xyz)
 
     def predict(self, image: Array, xyz: Array, camera: Intrinsics | str | Path | None = None) -> RGBXYZBatch:
-        """Judge one part: no Engine, no data module.
+        """Predict one part without Engine or data module.
 
         Args:
-            image: see `as_part`, as are `xyz` and `camera`.
-            xyz: see there.
-            camera: see there.
+            image: Path or array of the RGB image, see `as_part`.
+            xyz: Path or array of the organised XYZ or depth, see `as_part`.
+            camera: Camera intrinsics or path of their JSON file, see `as_part`.
 
         Returns:
-            A batch of one: `pred_score` (1,), `anomaly_map` (1, S, S), and `pred_label` (1,) and `pred_mask` (1, S, S)
-            where a threshold is known; normalised as training's validation set it, 0.5 = threshold. `evidence` (1, 4,
-            S, S) from models that say why. `image` and `depth_map` are those given.
+            A batch of one: `pred_score` (1,), `anomaly_map` (1, S, S), and, if there is a threshold, `pred_label` (1,)
+            and `pred_mask` (1, S, S); normalised by the validation of the training, 0.5 = threshold. `evidence` (1, 4,
+            S, S) from models that have it. `image` and `depth_map` are the input.
 
         Raises:
             FileNotFoundError: See `as_part`.

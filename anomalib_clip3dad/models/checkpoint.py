@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that hold what was trained, and only a fingerprint of what was not."""
+"""Checkpoints with the trained weights and only a fingerprint of the frozen ones."""
 
 import logging
 from collections.abc import Sequence
@@ -15,36 +15,36 @@ logger = logging.getLogger(__name__)
 
 
 class FrozenTowerMixin(LightningModule):
-    """Leaves `model.tower` out of checkpoints, and loads none into a model that was made differently.
+    """Leaves `model.tower` out of checkpoints, and refuses to load one into a model with different arguments.
 
     Put it before AnomalibModule among the bases.
     """
 
     model: Any
-    # names of the constructor's arguments that change what the trained weights mean
+    # names of constructor arguments that must equal those of the checkpoint
     must_agree: ClassVar[tuple[str, ...]] = ()
-    training_files: Sequence[str] = ()  # what the model was trained on, as the data module names it
+    training_files: Sequence[str] = ()  # training samples, as the data module names them
     _frozen = "model.tower."
     _tower_hash: str | None = None
 
     @property
     def tower_hash(self) -> str:
-        """Fingerprint of the frozen tower, if the model has one, taken once."""
+        """Fingerprint of the frozen tower, if the model has one, computed once."""
         if self._tower_hash is None:
             tower = getattr(self.model, "tower", None)
             self._tower_hash = weights_hash(tower.state_dict() if tower is not None else {})
         return self._tower_hash
 
     def on_fit_start(self) -> None:
-        """Note which samples the model is trained on."""
+        """Store the names of the training samples."""
         super().on_fit_start()
         self.training_files = list(getattr(getattr(self.trainer, "datamodule", None), "training_files", ()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen tower out, and note which one it was.
+        """Remove the frozen tower and add its fingerprint.
 
-        The optimiser's memory stays in, so that a training that goes on ends as an undisturbed one: Adam's takes twice
-        the room of what it trains.
+        The optimiser's state stays, so that a resumed training ends like an uninterrupted one. Adam's is twice as large
+        as the trained weights.
         """
         super().on_save_checkpoint(checkpoint)
         trained = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(self._frozen)}
@@ -54,18 +54,18 @@ class FrozenTowerMixin(LightningModule):
         checkpoint["training_files"] = list(self.training_files)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put this model's own tower under what was trained.
+        """Check that the checkpoint fits, and add this model's own tower to its weights.
 
         Raises:
-            ValueError: If the checkpoint is of another kind of model, of other arguments or another tower.
+            ValueError: If the checkpoint is from another model, other arguments or another tower.
         """
         super().on_load_checkpoint(checkpoint)
         trained = checkpoint["hyper_parameters"]
         if "tower_hash" not in checkpoint:
-            msg = f"ckpt_path: this is no checkpoint of {type(self).__name__}; give one that it was trained to"
+            msg = f"ckpt_path: this is no checkpoint of {type(self).__name__}; give one of that model"
             raise InputError(msg)
         for name in self.must_agree:
-            if name not in trained:  # an argument that is younger than the checkpoint
+            if name not in trained:  # an argument that is newer than the checkpoint
                 continue
             then, now = _plain(trained[name]), _plain(self.hparams.get(name))
             if then != now:
@@ -78,11 +78,11 @@ class FrozenTowerMixin(LightningModule):
             raise InputError(msg)
         goes_on = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         if goes_on and not checkpoint.get("optimizer_states") and self.configure_optimizers() is not None:
-            logger.warning("The checkpoint holds no optimiser state: the training goes on with a fresh optimiser.")
+            logger.warning("The checkpoint has no optimiser state: training continues with a fresh optimiser.")
         self.training_files = checkpoint.get("training_files", ())  # none in those of earlier versions
         checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(self._frozen)}
 
 
 def _plain(value: Any) -> Any:
-    """Lists and tuples alike: configs give the one, Python the other."""
+    """Convert tuples to lists: configs give lists, Python code tuples."""
     return list(value) if isinstance(value, list | tuple) else value

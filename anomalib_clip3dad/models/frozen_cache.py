@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frozen network says of samples that do not change, computed once."""
+"""Cache for outputs of a frozen network on samples that do not change."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
@@ -8,32 +8,32 @@ import torch
 from torch import Tensor
 
 FeaturesT = TypeVar("FeaturesT", bound=tuple[Tensor, ...])
-"""A NamedTuple of tensors, each with a row for each sample."""
+"""A NamedTuple of tensors, each with one row per sample."""
 
 
 def rows_of(features: FeaturesT, rows: slice | list[int]) -> FeaturesT:
-    """The features of some samples.
+    """Select the features of some samples.
 
     Args:
-        features: of B samples.
-        rows: which of them.
+        features: Features of B samples.
+        rows: Samples to select.
 
     Returns:
-        Theirs, in this order.
+        The selected features, in this order.
     """
     return _of_kind(features, [field[rows] for field in features])
 
 
 def join(parts: Sequence[FeaturesT]) -> FeaturesT:
-    """The features of several batches as those of one."""
+    """Concatenate the features of several batches."""
     return _of_kind(parts[0], [torch.cat(fields) for fields in zip(*parts, strict=True)])
 
 
 class FeatureStore(Generic[FeaturesT]):
-    """Features of samples by their names.
+    """Features of samples by name.
 
     Args:
-        budget: bytes that it may hold; what comes later is computed again each time.
+        budget: Bytes that it may hold; features that do not fit are computed again each time.
     """
 
     def __init__(self, budget: int = 1 << 30) -> None:
@@ -41,15 +41,15 @@ class FeatureStore(Generic[FeaturesT]):
         self._rows: dict[Hashable, FeaturesT] = {}
 
     def knows(self, keys: Sequence[Hashable]) -> bool:
-        """Whether there are any samples, and all are known."""
+        """Whether all samples are known, and there is at least one."""
         return bool(keys) and all(key in self._rows for key in keys)
 
     def get(self, keys: Sequence[Hashable]) -> FeaturesT:
-        """Features of known samples, in this order."""
+        """Return the features of known samples, in this order."""
         return join([self._rows[key] for key in keys])
 
     def put(self, keys: Sequence[Hashable], features: FeaturesT) -> None:
-        """Keep features of samples as long as there is room."""
+        """Store features of samples while there is room."""
         size = sum(field[:1].nbytes for field in features)
         for i, key in enumerate(keys):
             if key not in self._rows and size <= self._free:

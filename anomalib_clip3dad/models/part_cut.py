@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model reads of its samples: the whole picture and cloud, or the part cut out of both and enlarged."""
+"""Input of a model: the whole image and cloud, or the part cropped from both and enlarged."""
 
 import math
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from torch.nn import functional
 
 from anomalib_clip3dad.geometry import PartBox, crop_image, crop_nearest, find_part
 
-CROP_DETAIL = 2  # the picture that a part is cut out of is so many times what the model reads
+CROP_DETAIL = 2  # size of the image that a part is cropped from, relative to the model's input size
 
 
 class Cut(NamedTuple):
-    """What a model is to read of B samples.
+    """Input of a model for B samples.
 
     Attributes:
         image: (B, 3, S, S) RGB in [0, 1].
         xyz: (B, 3, S, S), metres, camera frame, (0, 0, 0) = not measured.
-        foreground: (B, S, S) bool, the part.
-        box: where in the whole picture that is, see `find_part`; None for the whole.
+        foreground: (B, S, S) bool, true = part.
+        box: Position in the whole image, see `find_part`; None if nothing was cropped.
     """
 
     image: Tensor
@@ -30,16 +30,16 @@ class Cut(NamedTuple):
 
 
 def cut_part(image: Tensor, xyz: Tensor, foreground: Tensor, size: tuple[int, int]) -> Cut:
-    """Cut the part out of picture and cloud and enlarge it.
+    """Crop image and cloud to the part and enlarge them.
 
     Args:
         image: (B, 3, H, W) RGB in [0, 1].
         xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
-        foreground: (B, H, W) bool, the part.
-        size: rows and columns wanted.
+        foreground: (B, H, W) bool, true = part.
+        size: Rows and columns of the result.
 
     Returns:
-        All three, and where they come from.
+        The cropped image, cloud and foreground, with the box that they come from.
     """
     box = find_part(foreground)
     shown = crop_nearest(foreground[:, None].to(torch.uint8), box, size)[:, 0] > 0
@@ -47,15 +47,15 @@ def cut_part(image: Tensor, xyz: Tensor, foreground: Tensor, size: tuple[int, in
 
 
 def turn(cut: Cut, degrees: float) -> Cut:
-    """Turn samples in the plane of their picture, about its middle.
+    """Rotate samples in the image plane about the centre of the image.
 
     Args:
-        cut: B samples.
-        degrees: clockwise as one sees the picture.
+        cut: Input of B samples.
+        degrees: Angle in degrees, clockwise in the image.
 
     Returns:
-        The samples; what comes in from outside is black and was not measured. The points move in the picture and
-        keep their positions in space, whose surface bends alike wherever it stands.
+        The rotated samples; pixels from outside the image are black and not measured. Points move in the image but
+        keep their positions in space, since the local surface shape does not depend on them.
     """
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     back = cut.image.new_tensor([[cosine, sine, 0.0], [-sine, cosine, 0.0]])

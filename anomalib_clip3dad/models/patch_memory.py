@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bank of normal patches, and how far other patches lie from it: PatchCore from its features on."""
+"""Memory bank of normal patches and distances of other patches to it: PatchCore without its feature extractor."""
 
 import numpy as np
 import torch
@@ -12,17 +12,17 @@ from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
 
-_AT_ONCE = 4096  # patches whose distances to the whole bank are held in memory together
+_AT_ONCE = 4096  # patches whose distances to the bank are computed at once
 
 
 class PatchMemory(DynamicBufferMixin):
-    """PatchCore's memory bank for features that come from anywhere; coreset and map are anomalib's.
+    """PatchCore's memory bank for any features; coreset and anomaly map are anomalib's.
 
-    Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022. Fed with the features of anomalib's
-    PatchCore, it gives the scores of that.
+    Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022. With the features of anomalib's
+    PatchCore, it gives the same scores.
 
     Args:
-        num_neighbors: neighbours in the bank that the score is weighed by (Eq. 7); all there are, if they are fewer.
+        num_neighbors: Number of neighbours in the bank that weight the score (Eq. 7); all of them if there are fewer.
     """
 
     memory_bank: Tensor
@@ -35,19 +35,19 @@ class PatchMemory(DynamicBufferMixin):
         self._remembered: list[Tensor] = []
 
     def remember(self, embedding: Tensor) -> None:
-        """Keep the patches of normal samples, `(B, C, h, w)`."""
+        """Store the patches of normal samples, `(B, C, h, w)`."""
         self._remembered.append(rearrange(embedding, "b c h w -> (b h w) c"))
 
     def choose_coreset(self, sampling_ratio: float, seed: int) -> None:
-        """Thin out what was remembered to a bank that covers it: greedy, each patch the farthest from those chosen.
+        """Reduce the stored patches to a bank that covers them: greedily, always adding the farthest patch.
 
         Args:
-            sampling_ratio: share of the patches to keep, in (0, 1].
-            seed: of the first patch and of the random projection that distances are measured in; the generators of
-                others are left as they were.
+            sampling_ratio: Share of the patches to keep, in (0, 1].
+            seed: Seed of the first patch and of the random projection for the distances; other random generators are
+                not affected.
 
         Raises:
-            ValueError: If so small a share of so few patches is none.
+            ValueError: If this share of the patches is less than one patch.
         """
         patches = torch.cat(self._remembered) if self._remembered else torch.empty(0, 0)
         if int(sampling_ratio * len(patches)) < 1:
@@ -67,13 +67,13 @@ class PatchMemory(DynamicBufferMixin):
         """Find the nearest patches of the bank.
 
         Args:
-            patches: `(N, C)`.
-            count: K, at most as many as the bank has.
+            patches: `(N, C)`, features of patches.
+            count: K, number of neighbours, at most the size of the bank.
 
         Returns:
-            Their distances, the smallest first, and their places in the bank, `(N, K)` each.
+            Distances, the smallest first, and indices in the bank, `(N, K)` each.
         """
-        # one part in a traced graph, which is for any number of patches
+        # not split in a traced graph, which takes any number of patches
         parts = [patches] if torch.compiler.is_compiling() else patches.split(_AT_ONCE)
         found = [PatchcoreModel.euclidean_dist(part, self.memory_bank) for part in parts]
         nearest = [part.min(1, keepdim=True) if count == 1 else part.topk(count, 1, largest=False) for part in found]
@@ -84,8 +84,8 @@ class PatchMemory(DynamicBufferMixin):
         """Score patches by their distance to the bank.
 
         Args:
-            embedding: `(B, C, h, w)`.
-            size: height and width of the map.
+            embedding: `(B, C, h, w)`, features of patches.
+            size: Height and width of the anomaly map.
 
         Returns:
             `pred_score` (B,) and `anomaly_map` (B, *size), larger = more anomalous.
@@ -105,7 +105,7 @@ class PatchMemory(DynamicBufferMixin):
         return InferenceBatch(pred_score=self._score(distances, places, patches), anomaly_map=anomaly_map)
 
     def _score(self, distances: Tensor, places: Tensor, patches: Tensor) -> Tensor:
-        """PatchCore, Eq. 6 and 7: the largest distance s*, less where even neighbours of m* in the bank are far."""
+        """PatchCore, Eq. 6 and 7: the largest distance s*, reduced if the neighbours of m* in the bank are also far."""
         if self.num_neighbors == 1:
             return distances.amax(1)
         worst = distances.argmax(1, keepdim=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models whose prompts speak of a class: named by the user, by the data, or by a checkpoint."""
+"""Models with prompts for a class that the user, the data or a checkpoint names."""
 
 import logging
 from collections.abc import Callable
@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class PromptedMixin(LightningModule):
-    """Keeps the prompts' embeddings in `model.text`, a buffer, and the text tower only until they are there.
+    """Keeps the embeddings of the prompts in the buffer `model.text`, and the text tower only until they are computed.
 
-    Put it before AnomalibModule among the bases; its constructor calls `prompt_with` once `model` is made.
+    Put it before AnomalibModule among the bases; the model's constructor calls `prompt_with` after creating `model`.
     """
 
     model: Any
@@ -27,16 +27,16 @@ class PromptedMixin(LightningModule):
     prompts: str | list[str]
 
     def prompt_with(self, clip: Any, clip_model: str, prompts: str | list[str], class_name: str | None) -> None:
-        """Note what to embed, and do so if the class is known.
+        """Store what to embed, and embed it if the class is known.
 
         Args:
-            clip: the open_clip model.
-            clip_model: its architecture's name.
-            prompts: a prompt set's name or a list of templates.
-            class_name: what the part is called; None if the data will say.
+            clip: The open_clip model.
+            clip_model: Name of its architecture.
+            prompts: Name of a prompt set or a list of templates.
+            class_name: Name of the part; None to use the data module's category.
         """
         self.prompts, self.class_name = prompts, class_name
-        # Held in a partial so that it is no sub-module: no checkpoint holds the text tower, and set_class() lets it go.
+        # In a partial, so that the text tower is not a sub-module, is in no checkpoint, and is freed by set_class().
         self._embed: Callable[..., Tensor] | None = partial(
             cached_embeddings, clip, clip_model, open_clip.get_tokenizer(clip_model)
         )
@@ -44,7 +44,7 @@ class PromptedMixin(LightningModule):
             self.set_class(class_name)
 
     def setup(self, stage: str) -> None:
-        """Take the class from the data if nobody named one.
+        """Take the class from the data module if none is set.
 
         Raises:
             ValueError: If the trainer's precision would round the cloud to millimetres.
@@ -60,16 +60,16 @@ class PromptedMixin(LightningModule):
             self.set_class((category or "object").replace("_", " "))
 
     def set_class(self, class_name: str) -> None:
-        """Embed the prompts of a class and let the text tower go.
+        """Embed the prompts of a class and free the text tower.
 
         Args:
-            class_name: what the part is called, "cable gland".
+            class_name: Name of the part, such as "cable gland".
 
         Raises:
-            RuntimeError: If the text tower is gone, since a class was set or a checkpoint loaded before.
+            RuntimeError: If the text tower was freed, because a class was set or a checkpoint was loaded before.
         """
         if self._embed is None:
-            msg = f"the model speaks of {self.class_name!r} already; make a new one for another class"
+            msg = f"class_name is already {self.class_name!r}; create a new model for another class"
             raise RuntimeError(msg)
         self.class_name = class_name
         self.model.text.copy_(self._embed(*prompt_ensemble(self.prompts, class_name)))
@@ -77,22 +77,22 @@ class PromptedMixin(LightningModule):
         logger.info("Prompts speak of a %r.", class_name)
 
     def check_prompted(self) -> None:
-        """Refuse to judge before a class is known.
+        """Raise if no class is set.
 
         Raises:
-            ValueError: If no class was set, so that there are no prompts to compare with.
+            ValueError: If no class was set, so that there are no prompts.
         """
         if self._embed is not None:
-            msg = "class_name: the model does not know what its prompts speak of; give class_name, call set_class(), "
+            msg = "class_name: the prompts need the name of the part; give class_name, call set_class(), "
             msg += "or load a checkpoint"
             raise InputError(msg)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note what the prompts speak of."""
+        """Add the class to the checkpoint."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["class_name"] = self.class_name
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the checkpoint's prompts, whose embeddings are among its weights."""
+        """Use the checkpoint's class; the embeddings of its prompts are among the weights."""
         super().on_load_checkpoint(checkpoint)
         self.class_name, self._embed = checkpoint["class_name"], None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anomalies put on normal samples: where (Perlin masks), with what (textures), how (blending)."""
+"""Synthetic anomalies on normal samples: masks (Perlin noise), textures, blending, and changes of the cloud."""
 
 from .anomaly import Anomalous, synthesise
 from .cloud import spoil_cloud

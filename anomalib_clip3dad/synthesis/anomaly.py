@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""x- and its mask from x+."""
+"""An anomalous sample x- with its mask from a normal sample x+."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ from .texture import TextureSource
 
 
 class Anomalous(NamedTuple):
-    """x-.
+    """A sample with a synthetic anomaly, x-.
 
     Attributes:
         image: (3, H, W) RGB in [0, 1].
         xyz: (3, H, W), metres, camera frame, (0, 0, 0) or NaN = not measured.
-        mask: (H, W) bool, where the anomaly is; empty only where there is no part.
+        mask: (H, W) bool, where the anomaly is; empty only if there is no part.
     """
 
     image: Tensor
@@ -34,20 +34,20 @@ def synthesise(
     geometry: float = 0.0,
     size: tuple[float, float] | None = None,
 ) -> Anomalous:
-    """Put an anomaly on a sample.
+    """Put a synthetic anomaly on a sample.
 
-    CLIP3D-AD, section 3.3.1. The paper does not give the opacity; ours is uniform in [0.2, 1], the complement of
-    DRAEM's beta. Anomalies in the cloud are ours; half of them leave the colours as they are. Draws from torch's
+    CLIP3D-AD, section 3.3.1. The paper does not specify the opacity; ours is uniform in [0.2, 1], the complement of
+    DRAEM's beta. Anomalies in the cloud are our addition; half of them leave the colours unchanged. Draws from torch's
     global generator.
 
     Args:
-        image: x+, (3, H, W) RGB in [0, 1].
-        xyz: its cloud, (3, H, W), metres, camera frame (x right, y down, z forward), (0, 0, 0) or NaN = not measured.
-        foreground: (H, W) bool, where the part is; anomalies stay inside.
-        textures: where textures come from.
-        opacity: least and largest opacity of the texture over the image.
-        geometry: share of the anomalies that are in the cloud, in [0, 1].
-        size: least and largest share of the part that the anomaly covers; None as the paper, see `perlin_mask`.
+        image: Image of x+, (3, H, W) RGB in [0, 1].
+        xyz: Cloud of x+, (3, H, W), metres, camera frame (x right, y down, z forward), (0, 0, 0) or NaN = not measured.
+        foreground: (H, W) bool, true = part; anomalies stay inside.
+        textures: Source of the textures.
+        opacity: Smallest and largest opacity of the texture over the image.
+        geometry: Share of the anomalies that are in the cloud, in [0, 1].
+        size: Smallest and largest share of the part that the anomaly covers; None: as in the paper, see `perlin_mask`.
 
     Returns:
         x-, equal to x+ outside the mask.
@@ -63,5 +63,5 @@ def synthesise(
 
 
 def _log_uniform(low: float, high: float) -> float:
-    """Draw a share; small ones are as likely as large ones."""
+    """Draw a share, uniform on a logarithmic scale."""
     return low * (high / low) ** torch.rand(()).item()

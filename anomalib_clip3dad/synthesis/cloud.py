@@ -5,24 +5,24 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-_DEPTH = (0.02, 0.08)  # least and largest depth of a dent, as share of the part's extent
-_SOFTNESS = 0.01  # of a dent's rim, as share of the image's height
-_MISSING = 1 / 3  # share of the anomalies in the cloud that are holes
+_DEPTH = (0.02, 0.08)  # smallest and largest depth of a dent, as a share of the part's extent
+_SOFTNESS = 0.01  # width of a dent's edge, as a share of the image's height
+_MISSING = 1 / 3  # share of holes among the anomalies in the cloud
 
 
 def spoil_cloud(xyz: Tensor, foreground: Tensor, mask: Tensor) -> Tensor:
-    """Push the surface in or out inside the mask, or take its points away.
+    """Push the surface in or out inside the mask, or remove its points.
 
-    Beyond CLIP3D-AD, which changes colours only. Points move along their line of sight, so that each stays the one that
-    its pixel sees. All numbers are our choice: 2 to 8 % of the part's extent deep (its range of depths is
-    next to nothing on a flat part), in and out alike, and a third of the anomalies are holes. Draws from torch's global
-    generator.
+    Not in CLIP3D-AD, which changes colours only. Points move along their line of sight, so that each stays in its
+    pixel. All numbers are our choice: the depth is 2 to 8 % of the part's extent (not of its range of depths, which is
+    almost zero on a flat part), in and out are equally likely, and a third of the anomalies are holes. Draws from
+    torch's global generator.
 
     Args:
-        xyz: (3, H, W), metres, camera frame (x right, y down, z forward); outside the foreground
-            anything, also (0, 0, 0) or NaN = not measured.
-        foreground: (H, W) bool, where the part is.
-        mask: (H, W) bool, inside the foreground.
+        xyz: (3, H, W), metres, camera frame (x right, y down, z forward); any values outside the foreground, including
+            (0, 0, 0) or NaN = not measured.
+        foreground: (H, W) bool, true = part.
+        mask: (H, W) bool, where the anomaly goes, inside the foreground.
 
     Returns:
         (3, H, W), equal to `xyz` outside the mask; (0, 0, 0) = not measured in a hole.
@@ -33,7 +33,7 @@ def spoil_cloud(xyz: Tensor, foreground: Tensor, mask: Tensor) -> Tensor:
     low, high = xyz.where(foreground, torch.inf).amin((1, 2)), xyz.where(foreground, -torch.inf).amax((1, 2))
     extent = (high - low).amax()
     share = _DEPTH[0] + (_DEPTH[1] - _DEPTH[0]) * size
-    # soft at the rim of the mask and as deep as drawn where the mask is widest, however small it is
+    # soft at the edge of the mask; full depth where the mask is widest, even if it is small
     sigma = max(_SOFTNESS * mask.shape[0], 0.5)
     kernel = 2 * round(3 * sigma) + 1
     relief = gaussian_blur(mask[None].to(xyz), [kernel, kernel], [sigma, sigma])[0] * mask

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a synthetic anomaly looks like: another picture, or the part's own look made strange."""
+"""Textures of synthetic anomalies: other images, or the part's own image augmented."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from anomalib_clip3dad.seeding import drawing_from, to_device
 class TextureSource:
     """Draws textures.
 
-    CLIP3D-AD, section 3.3.1, pastes "randomly selected images" as DRAEM does with DTD. Without such a folder, half of
-    the textures are the image itself and half are Perlin noise, either changed by three of anomalib's random
-    augmentations (our choice: no download, and what is pasted looks unlike its surroundings).
+    CLIP3D-AD, section 3.3.1, pastes "randomly selected images", as DRAEM does with DTD. Without such a folder, half of
+    the textures are the image itself and half are Perlin noise, both changed by three of anomalib's random
+    augmentations (our choice: it needs no download, and the texture differs from its surroundings).
 
     Args:
-        folder: with texture images at any depth, or None.
+        folder: Folder of texture images, searched recursively, or None.
 
     Raises:
         FileNotFoundError: If the folder holds no image.
@@ -35,7 +35,7 @@ class TextureSource:
             msg = f"texture_dir: no image found in {folder} (looked for {', '.join(IMG_EXTENSIONS)}); give a folder of "
             msg += "texture images such as DTD, or leave texture_dir out to use augmented shots and noise"
             raise MissingFileError(msg)
-        with drawing_from(0):  # the generator draws one of its settings when it is made (anomalib 2.7.0)
+        with drawing_from(0):  # the generator draws one of its settings on construction (anomalib 2.7.0)
             self._augment = PerlinAnomalyGenerator().augmenters
 
     def draw(self, image: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class TextureSource:
             image: (3, H, W) RGB in [0, 1].
 
         Returns:
-            (3, H, W) in [0, 1].
+            The texture, (3, H, W) in [0, 1].
         """
         return self._augment(self._source(image).clamp(0, 1)).clamp(0, 1)
 

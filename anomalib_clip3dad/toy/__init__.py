@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Toy3D: procedural textured parts with defects, rendered to RGB + organised XYZ; nothing to download."""
+"""Toy3D: procedural textured parts with defects, rendered to RGB + organised XYZ without any download."""
 
 from anomalib_clip3dad.toy.parts import CATEGORIES
 from anomalib_clip3dad.toy.pinhole import Camera, toy_camera

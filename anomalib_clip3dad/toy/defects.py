@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The defects: edits of a part's height map, of its colour map, or of both in the same place.
+"""The defects: edits of a part's height map, of its colour map, or of both at the same place.
 
-Each takes a random source, the part, a centre (x, y) in part millimetres and an area in square millimetres, and
+Each takes a random generator, the part, a centre (x, y) in part millimetres and an area in square millimetres, and
 returns the edited part. Depths are 3 to 7.5 mm at the deepest point, far above unevenness and sensor noise.
 """
 
@@ -22,7 +22,7 @@ _STRANGE_COLOURS = ((0.10, 0.09, 0.09), (0.12, 0.30, 0.70), (0.15, 0.52, 0.25), 
 
 
 def _raise(part: Relief, by: Field) -> Relief:
-    """Move the surface; the table stays, and the part keeps at least 0.5 mm so that its outline stays too."""
+    """Move the surface; the table stays, and the part keeps a height of at least 0.5 mm, so that its outline stays."""
     return part._replace(height=np.where(part.height > 0, np.maximum(part.height + by, 0.5), 0).astype(np.float32))
 
 
@@ -36,7 +36,7 @@ def _local_colour(part: Relief, patch: Field) -> Field:
 
 
 def _contrast(rng: np.random.Generator, part: Relief, patch: Field) -> Field:
-    """A colour that stands out from what is under the patch."""
+    """A colour that differs clearly from the one under the patch."""
     here = _local_colour(part, patch) ** (1 / 2.2)
     far = [c for c in _STRANGE_COLOURS if np.abs(here - np.array(c)).max() > 0.3]
     return linear(np.clip(np.array(far[rng.integers(len(far))]) + rng.uniform(-0.05, 0.05, 3), 0.02, 0.98).tolist())
@@ -60,7 +60,7 @@ def gouge(rng: np.random.Generator, part: Relief, centre: Point, area: float) ->
 
 def cut(rng: np.random.Generator, part: Relief, centre: Point, area: float) -> Relief:
     """The outer end of the part lies lower, as if sawn or broken off; the floor is a little rough."""
-    del centre  # the rim has its own place
+    del centre  # the rim has a place of its own
     floor = rng.uniform(4, 6.7) + 0.25 * noise(rng, 1.5, 10)
     return _raise(part, -floor * step(rim(rng, part.height, 1.4 * area), 0.04))
 
@@ -102,7 +102,7 @@ def crack(rng: np.random.Generator, part: Relief, centre: Point, area: float) ->
 
 
 def lump(rng: np.random.Generator, part: Relief, centre: Point, area: float) -> Relief:
-    """Something foreign stuck to the surface."""
+    """A foreign object stuck to the surface."""
     patch = blob(rng, centre, area, ragged=0.15)
     dome = np.sqrt(np.clip(patch * (2 - patch), 0, 1)) * (1 + 0.12 * noise(rng, 1.5, 6))
     raised = _raise(part, rng.uniform(3, 6) * np.clip(dome, 0, 1.2))

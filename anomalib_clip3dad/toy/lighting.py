@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Light on the part: diffuse, ambient with soft occlusion, a weak highlight, and cast shadows."""
+"""Lighting of the part: diffuse and ambient light with soft occlusion, a weak highlight, and cast shadows."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from anomalib_clip3dad.toy.noise import smooth
 from anomalib_clip3dad.toy.pinhole import Pose
 from anomalib_clip3dad.toy.relief import CELL_MM, Field, Mask, Relief
 
-_HALF = 2 * CELL_MM  # shadows are soft: half the resolution is enough for them
+_HALF = 2 * CELL_MM  # shadows are soft, so half the resolution is enough
 
 
 class Light(NamedTuple):
@@ -17,8 +17,8 @@ class Light(NamedTuple):
 
     Args:
         towards: (3,) unit vector from the part to the lamp, camera frame.
-        power: strength of the direct light.
-        ambient: strength of the light from all around.
+        power: Strength of the direct light.
+        ambient: Strength of the light from all directions.
         tint: (3,) colour of the direct light.
     """
 
@@ -29,10 +29,10 @@ class Light(NamedTuple):
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """The lamp stands behind on the left, a little differently for every picture.
+    """Draw a lamp behind the part on the left, slightly different for every image.
 
     Args:
-        rng: source of direction (+-5 to 8 degrees), strength (+-5 %) and tint (+-2 %).
+        rng: Source of direction (+-5 to 8 degrees), strength (+-5 %) and tint (+-2 %).
 
     Returns:
         The light.
@@ -44,14 +44,14 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def shadow_depth(height: Field, towards: Field) -> Field:
-    """How far below the line of sight to a lamp or projector each cell lies.
+    """Compute how far each cell is below the line of sight to a lamp or projector.
 
     Args:
         height: (CELLS, CELLS) millimetres.
         towards: (3,) direction to the source in the part frame, z > 0.
 
     Returns:
-        (CELLS, CELLS) millimetres; > 0 in shadow, 0 in the open.
+        (CELLS, CELLS) millimetres; > 0 in shadow, 0 in the light.
     """
     coarse = height[::2, ::2]
     run = float(np.hypot(towards[0], towards[1]))
@@ -67,17 +67,17 @@ def shadow_depth(height: Field, towards: Field) -> Field:
 
 
 def _overlap(shift: int) -> slice:
-    """Cells of an axis that still lie on it after they moved back by ``shift``."""
+    """Cells of an axis that are still on it after moving back by ``shift``."""
     return slice(max(shift, 0), min(shift, 0) or None)
 
 
 def exposure(height: Field, light: Light, pose: Pose) -> tuple[Field, Field]:
-    """How much of the direct and of the ambient light reaches each cell.
+    """Compute how much direct and ambient light reaches each cell.
 
     Args:
         height: (CELLS, CELLS) millimetres.
-        light: the lamp.
-        pose: where the part lies.
+        light: The lamp.
+        pose: Pose of the part.
 
     Returns:
         Direct and ambient share, (CELLS, CELLS) each, in [0, 1].
@@ -91,18 +91,18 @@ def exposure(height: Field, light: Light, pose: Pose) -> tuple[Field, Field]:
 
 
 def lit_colour(relief: Relief, reaching: tuple[Field, Field], light: Light, pose: Pose) -> Field:
-    """Colour that each cell sends to the camera.
+    """Compute the colour that each cell sends to the camera.
 
     Args:
-        relief: the part, its albedo painted over the table's.
-        reaching: direct and ambient share from ``exposure``.
-        light: the lamp.
-        pose: where the part lies.
+        relief: The part; its albedo includes that of the table.
+        reaching: Direct and ambient share from ``exposure``.
+        light: The lamp.
+        pose: Pose of the part.
 
     Returns:
         (CELLS, CELLS, 3) linear, about [0, 1].
     """
-    # A vertical wall is a staircase of cells; without a little blur its normals jump from cell to cell.
+    # A vertical wall is a staircase of cells; without slight blurring its normals would jump from cell to cell.
     down, right = np.gradient(smooth(relief.height, 0.4, CELL_MM), np.float32(CELL_MM))
     length = np.sqrt(right**2 + down**2 + 1)
     lamp = (light.towards @ pose.rotation).astype(np.float32)
@@ -117,11 +117,11 @@ def lit_colour(relief: Relief, reaching: tuple[Field, Field], light: Light, pose
 
 
 def table_brightness(light: Light, pose: Pose) -> Field:
-    """What the bare table's albedo is multiplied by far from any part, so that ``lit_colour`` goes on seamlessly.
+    """Compute the factor for the bare table's albedo far from any part that continues ``lit_colour`` seamlessly.
 
     Args:
-        light: the lamp.
-        pose: how the table lies.
+        light: The lamp.
+        pose: Pose of the table.
 
     Returns:
         (3,) float32.
@@ -131,14 +131,14 @@ def table_brightness(light: Light, pose: Pose) -> Field:
 
 
 def paint_table(relief: Relief, table: Field) -> Relief:
-    """Show the table's colour wherever the part is not.
+    """Give the table's colour to cells without the part.
 
     Args:
-        relief: the part.
+        relief: The part.
         table: (CELLS, CELLS, 3) linear.
 
     Returns:
-        The part with an albedo that is right everywhere.
+        The part with the albedo of part and table.
     """
     on_part: Mask = relief.height > 0
     return relief._replace(albedo=np.where(on_part[..., None], relief.albedo, table))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The look of each category, different in detail on every part.
+"""The appearance of each category, different in detail on every part.
 
-Each material takes a random source, the part grid and the height over it (CELLS, CELLS) in millimetres, and returns the
-linear reflectance (CELLS, CELLS, 3), not yet clipped to [0, 1].
+Each material takes a random generator, the part grid and the height over it (CELLS, CELLS) in millimetres. It returns
+the linear reflectance (CELLS, CELLS, 3), not yet clipped to [0, 1].
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ Colour = Sequence[float]
 
 
 def linear(colour: Colour) -> Field:
-    """Linear reflectance of a colour as one names it on a screen.
+    """Linear reflectance of a display colour.
 
     Args:
-        colour: red, green, blue in [0, 1], display-encoded.
+        colour: Red, green, blue in [0, 1], display-encoded.
 
     Returns:
         (3,) float32 in [0, 1].

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Natural irregularity: random fields with a chosen grain, made in the frequency domain.
+"""Natural irregularity: random fields with a given grain size, made in the frequency domain.
 
 The fields are periodic, so a texture can be continued beyond its patch without a seam.
 """
@@ -22,11 +22,11 @@ def noise(rng: np.random.Generator, fine: float, coarse: float, *, slope: float 
     """Periodic random field over the patch.
 
     Args:
-        rng: source of randomness.
-        fine: shortest wavelength in millimetres.
-        coarse: longest wavelength in millimetres.
-        slope: amplitude falls as frequency ** -slope; 0 = all grains equally strong.
-        stretch: grain is this many times as long along x as along y (wood, brushed metal).
+        rng: Source of randomness.
+        fine: Shortest wavelength in millimetres.
+        coarse: Longest wavelength in millimetres.
+        slope: Amplitude falls as frequency ** -slope; 0 = all grain sizes equally strong.
+        stretch: Length of the grain along x relative to y (wood, brushed metal).
 
     Returns:
         (CELLS, CELLS) float32, mean 0, standard deviation 1.
@@ -49,8 +49,8 @@ def smooth(field: Field, width: float, cell_mm: float) -> Field:
 
     Args:
         field: (N, N), N even.
-        width: standard deviation in millimetres.
-        cell_mm: edge of a cell of ``field`` in millimetres.
+        width: Standard deviation in millimetres.
+        cell_mm: Edge of a cell of ``field`` in millimetres.
 
     Returns:
         (N, N) float32.
@@ -65,12 +65,12 @@ def smooth(field: Field, width: float, cell_mm: float) -> Field:
 
 
 def specks(rng: np.random.Generator, size: float, share: float) -> Mask:
-    """Random grains.
+    """Draw random grains.
 
     Args:
-        rng: source of randomness.
-        size: typical distance of grains in millimetres.
-        share: share of the patch that grains cover, in (0, 1).
+        rng: Source of randomness.
+        size: Typical distance of grains in millimetres.
+        share: Share of the patch that grains cover, in (0, 1).
 
     Returns:
         (CELLS, CELLS), true on a grain.

@@ -12,8 +12,8 @@ def box_depth(x: Field, y: Field, half: tuple[float, float], corner: float) -> F
     Args:
         x: (...) millimetres.
         y: (...) millimetres.
-        half: half width and half height in millimetres.
-        corner: radius of the corners in millimetres.
+        half: Half width and half height in millimetres.
+        corner: Radius of the corners in millimetres.
 
     Returns:
         (...) distance to the outline in millimetres, positive inside, negative outside.
@@ -32,8 +32,8 @@ def rounded(depth: Field, top: Field | float, fillet: float) -> Field:
 
     Args:
         depth: (...) depth inside the outline in millimetres.
-        top: height of the body in millimetres, a number or (...).
-        fillet: radius of the rounding in millimetres.
+        top: Height of the body in millimetres, a number or (...).
+        fillet: Radius of the rounding in millimetres.
 
     Returns:
         (...) height in millimetres, 0 outside the outline.
@@ -51,7 +51,7 @@ def step(depth: Field, width: float) -> Field:
 
     Args:
         depth: (...) depth inside the outline in millimetres.
-        width: width of the transition in millimetres, centred on the outline.
+        width: Width of the transition in millimetres, centred on the outline.
 
     Returns:
         (...) in [0, 1], 1 inside.
@@ -70,7 +70,7 @@ def nearest_spot(x: Field, y: Field, spots: list[tuple[float, float]]) -> Field:
     Args:
         x: (...) millimetres.
         y: (...) millimetres.
-        spots: centres (x, y) in millimetres.
+        spots: Centres (x, y) in millimetres.
 
     Returns:
         (...) millimetres.
@@ -89,9 +89,9 @@ def circle_of_spots(count: int, radius: float, start: float = 0.0) -> list[tuple
     """Spots spread evenly over a circle.
 
     Args:
-        count: how many.
-        radius: of the circle, millimetres.
-        start: angle of the first one, radians.
+        count: How many.
+        radius: Of the circle, millimetres.
+        start: Angle of the first one, radians.
 
     Returns:
         Centres (x, y) in millimetres.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The categories: one shape, one material and one unevenness each."""
+"""The categories, each with one shape, one material and one unevenness."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from anomalib_clip3dad.toy.relief import Field, Grid, Relief, part_grid
 
 
 class Recipe(NamedTuple):
-    """How a category is made.
+    """Recipe of a category.
 
     Args:
-        shape: height over the grid.
-        material: linear colour over the grid.
-        rough: standard deviation of the natural unevenness in millimetres.
-        grain: shortest wavelength of that unevenness in millimetres.
-        gloss: strength of the highlight.
+        shape: Function for the height over the grid.
+        material: Function for the linear colour over the grid.
+        rough: Standard deviation of the natural unevenness in millimetres.
+        grain: Shortest wavelength of that unevenness in millimetres.
+        gloss: Strength of the highlight.
     """
 
     shape: Callable[[Grid], Field]
@@ -45,10 +45,10 @@ CATEGORIES: tuple[str, ...] = tuple(RECIPES)
 
 
 def check_category(category: str) -> None:
-    """Refuse a name that is not a toy category.
+    """Raise if a name is not a toy category.
 
     Raises:
-        ValueError: naming the categories there are.
+        ValueError: If there is no such category; the message lists all.
     """
     if category not in RECIPES:
         msg = f"Toy3D has no category {category!r}; choose one of {', '.join(CATEGORIES)}."
@@ -56,17 +56,17 @@ def check_category(category: str) -> None:
 
 
 def build_part(category: str, rng: np.random.Generator) -> Relief:
-    """One flawless part, as like its siblings as mass-produced things are.
+    """Build one normal part; parts of a category vary as little as mass-produced ones do.
 
     Args:
-        category: one of ``CATEGORIES``.
-        rng: source of the part's individuality: size (+-1.5 %), tint (+-4 %), unevenness, grain of the texture.
+        category: One of ``CATEGORIES``.
+        rng: Source of the variation: size (+-1.5 %), tint (+-4 %), unevenness, grain of the texture.
 
     Returns:
         The part in the part frame.
 
     Raises:
-        ValueError: if there is no such category.
+        ValueError: If there is no such category.
 
     Example:
         >>> part = build_part("gear", np.random.default_rng(0))

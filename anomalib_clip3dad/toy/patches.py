@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a defect sits: fields over the part grid, 1 at the heart of a patch, 0 on its outline, negative outside."""
+"""Places of defects: fields over the part grid, 1 at the centre of a patch, 0 on its outline, negative outside."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from anomalib_clip3dad.toy.relief import CELL_MM, Field, part_grid
 
 
 def blob(rng: np.random.Generator, centre: tuple[float, float], area: float, ragged: float = 0.12) -> Field:
-    """Irregular ellipse, up to twice as long as wide.
+    """Draw an irregular ellipse, up to twice as long as wide.
 
     Args:
-        rng: source of direction, proportions and outline.
+        rng: Source of direction, proportions and outline.
         centre: (x, y) in part millimetres.
-        area: square millimetres, about.
-        ragged: how far the outline strays, relative to the radius.
+        area: Approximate area in square millimetres.
+        ragged: Deviation of the outline, relative to the radius.
 
     Returns:
         (CELLS, CELLS), 1 - (distance from the centre / distance of the outline).
@@ -23,22 +23,22 @@ def blob(rng: np.random.Generator, centre: tuple[float, float], area: float, rag
     radius = np.sqrt(area / np.pi)
     along, across = _turned(centre, turn)
     reach = np.hypot(along / (radius * longer), across * longer / radius)
-    outline = np.clip(noise(rng, 1.2 * radius, 5 * radius), -2, 2)  # rarer values would tear off islands
+    outline = np.clip(noise(rng, 1.2 * radius, 5 * radius), -2, 2)  # rare larger values would split off islands
     return 1 - reach * (1 + ragged * outline)
 
 
 def stroke(rng: np.random.Generator, centre: tuple[float, float], area: float, width: float, jag: float) -> Field:
-    """Wandering line that thins out at both ends.
+    """Draw an irregular line that thins out at both ends.
 
     Args:
-        rng: source of direction and course.
+        rng: Source of direction and course.
         centre: (x, y) in part millimetres, the middle of the line.
-        area: square millimetres, about.
-        width: of the line at its middle, millimetres.
-        jag: how far a bend of the line may stray sideways, millimetres.
+        area: Approximate area in square millimetres.
+        width: Width in the middle of the line, millimetres.
+        jag: Largest sideways deviation of a bend, millimetres.
 
     Returns:
-        (CELLS, CELLS), 1 on the line's axis, 0 at its edge.
+        (CELLS, CELLS), 1 on the axis of the line, 0 at its edge.
     """
     length = area / (0.8 * width)
     along, across = _turned(centre, rng.uniform(0, np.pi))
@@ -49,12 +49,12 @@ def stroke(rng: np.random.Generator, centre: tuple[float, float], area: float, w
 
 
 def rim(rng: np.random.Generator, height: Field, area: float) -> Field:
-    """The outermost piece of the part on one side, beyond a nearly straight line.
+    """Select the outer end of the part on one side, beyond a nearly straight line.
 
     Args:
-        rng: source of the side and of the line's waviness.
+        rng: Source of the side and of the line's waviness.
         height: (CELLS, CELLS) millimetres; the part is where it is positive.
-        area: square millimetres of the part beyond the line.
+        area: Area of the part beyond the line, square millimetres.
 
     Returns:
         (CELLS, CELLS), 0 on the line, 1 at the farthest point of the part, negative on the other side.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pinhole camera, and how the part lies in front of it."""
+"""The pinhole camera and the pose of the part in front of it."""
 
 from typing import NamedTuple
 
@@ -23,12 +23,12 @@ class Camera(NamedTuple):
 
 
 class Pose(NamedTuple):
-    """Where the part frame lies in the camera frame: point_camera = origin + scale * rotation @ point_part.
+    """Pose of the part frame in the camera frame: point_camera = origin + scale * rotation @ point_part.
 
     Args:
         rotation: (3, 3), columns = axes of the part frame in the camera frame.
-        origin: (3,) metres, where the part stands on the table.
-        scale: metres per part millimetre, close to 0.001.
+        origin: (3,) metres, where the part is on the table.
+        scale: Metres per part millimetre, close to 0.001.
     """
 
     rotation: Field
@@ -37,13 +37,13 @@ class Pose(NamedTuple):
 
 
 def toy_camera(size: tuple[int, int] = (240, 240)) -> Camera:
-    """The camera behind every Toy3D picture of a size.
+    """Camera of all Toy3D images of a size.
 
     Args:
         size: (height, width) in pixels.
 
     Returns:
-        Intrinsics; at 0.5 m the shorter side of the picture spans 155 mm.
+        Intrinsics; at 0.5 m the shorter side of the image spans 155 mm.
 
     Example:
         >>> toy_camera((240, 320))
@@ -55,11 +55,12 @@ def toy_camera(size: tuple[int, int] = (240, 240)) -> Camera:
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Put a part on a tilted table.
+    """Draw the pose of a part on a tilted table.
 
     Args:
-        rng: source of the pose: table tilt 5-15 degrees in any direction, part turned by up to 30 degrees (so that
-            a few reference pictures can stand for all), shifted by up to 5 mm, 3 % larger or smaller, at 0.48-0.52 m.
+        rng: Source of the pose: table tilted by 5-15 degrees in any direction, part rotated by up to 30 degrees (so
+            that a few reference images can represent all), shifted by up to 5 mm, 3 % larger or smaller, at 0.48-0.52
+            m.
 
     Returns:
         The pose.
@@ -81,12 +82,12 @@ def draw_pose(rng: np.random.Generator) -> Pose:
 
 
 def pixel_rays(camera: Camera, size: tuple[int, int], oversample: int = 1) -> Field:
-    """Viewing directions with z = 1, so that a ray's parameter is the depth z.
+    """Compute viewing directions with z = 1, so that a ray's parameter is the depth z.
 
     Args:
-        camera: intrinsics for ``size``.
+        camera: Intrinsics for ``size``.
         size: (height, width) in pixels.
-        oversample: rays per pixel and axis, spread evenly over the pixel; 1 = through its centre.
+        oversample: Rays per pixel and axis, evenly spaced over the pixel; 1 = through its centre.
 
     Returns:
         (height * oversample, width * oversample, 3), camera frame.
@@ -101,10 +102,10 @@ def pixel_rays(camera: Camera, size: tuple[int, int], oversample: int = 1) -> Fi
 
 
 def to_part(pose: Pose, directions: Field) -> tuple[Field, Field]:
-    """Rays from the camera, seen from the part.
+    """Transform rays from the camera frame to the part frame.
 
     Args:
-        pose: where the part lies.
+        pose: Pose of the part.
         directions: (..., 3) in the camera frame.
 
     Returns:

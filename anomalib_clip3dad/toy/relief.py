@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a toy part is: a height map and a colour map on a square patch of table.
+"""Toy parts as a height map and a colour map on a square patch of table.
 
 The part frame is in millimetres: x and y lie in the table plane, z is the height above it; the table has height 0.
 A map of heights is enough because a scanner that looks from above never sees under an overhang, and it makes every
@@ -19,12 +19,12 @@ CELL_MM = 0.3  # a pixel of a 240 x 240 image covers about 0.7 mm: finer detail 
 
 
 class Relief(NamedTuple):
-    """A part on the table, in the part frame.
+    """A part on the table, part frame.
 
     Args:
         height: (CELLS, CELLS) millimetres above the table, 0 where the table shows.
-        albedo: (CELLS, CELLS, 3) linear reflectance in [0, 1]; what the table shows is painted over it later.
-        gloss: strength of the highlight, 0 = matt.
+        albedo: (CELLS, CELLS, 3) linear reflectance in [0, 1]; that of the visible table is added later.
+        gloss: Strength of the highlight, 0 = matt.
     """
 
     height: Field
@@ -45,7 +45,7 @@ def part_grid(scale: float = 1.0) -> Grid:
     """Coordinates of the cells' centres.
 
     Args:
-        scale: divides the coordinates, so that a shape drawn on them comes out ``scale`` times as large.
+        scale: Divisor of the coordinates, so that a shape drawn on them is ``scale`` times as large.
 
     Returns:
         The grid, origin in the middle of the patch.
@@ -60,14 +60,14 @@ def part_grid(scale: float = 1.0) -> Grid:
 
 
 def cell_of(x: Field, y: Field) -> tuple[NDArray[np.intp], NDArray[np.intp], Mask]:
-    """Which cell each point of the part frame falls into.
+    """Find the cell that each point of the part frame falls into.
 
     Args:
         x: (...) millimetres.
         y: (...) millimetres.
 
     Returns:
-        Row and column, (...) each, wrapped into [0, CELLS) so that periodic textures go on beyond the patch, and
+        Row and column, (...) each, wrapped into [0, CELLS) so that periodic textures continue outside the patch, and
         whether the point is on the patch itself.
     """
     column = np.rint(x / CELL_MM + (CELLS - 1) / 2).astype(np.intp)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One toy sample, flawless or with one defect."""
+"""A toy sample, normal or with one defect."""
 
 from typing import NamedTuple
 from zlib import crc32
@@ -17,16 +17,16 @@ from anomalib_clip3dad.toy.tracing import trace
 
 KINDS: tuple[str, ...] = ("good", *DEFECTS, "missing")
 SMALLEST_SIDE = 64  # pixels: below this a scratch is thinner than half a pixel
-GEOMETRY_STEP = 0.001  # metres along z that count as another depth: about eight times the scanner's noise
-COLOUR_STEP = 14  # grey levels of 255 in any channel that count as another colour: about nine times the grain
+GEOMETRY_STEP = 0.001  # metres: smallest change of z that counts as different, about eight times the scanner's noise
+COLOUR_STEP = 14  # grey levels of 255: smallest change in any channel that counts, about nine times the grain
 AREA_RANGE = (0.005, 0.06)  # share of the part's pixels that a defect covers
 
-_DRAWN_AREA = (0.012, 0.045)  # narrower: slopes and the silhouette change what is seen of a patch
+_DRAWN_AREA = (0.012, 0.045)  # narrower, since slopes and the silhouette change the visible area of a patch
 _ATTEMPTS = 60
 
 
 class ToySample(NamedTuple):
-    """What the camera and the scanner deliver, and the truth.
+    """Output of camera and scanner, with ground truth.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -49,23 +49,23 @@ def toy_sample(
     size: tuple[int, int] = (240, 240),
     flawless: bool = False,
 ) -> ToySample:
-    """One sample; the same arguments give the same bytes, whatever else is made.
+    """Make one sample; the same arguments always give the same bytes.
 
     Args:
-        category: one of ``CATEGORIES``.
+        category: One of ``CATEGORIES``.
         kind: "good", "geometry" (XYZ only), "colour" (RGB only), "combined" (both in one place) or "missing" (points
             not measured).
-        seed: of the whole data set, >= 0.
+        seed: Seed of the whole data set, >= 0.
         split: "train", "validation" or "test"; part of the seed.
-        index: number of the sample within its folder, >= 0; part of the seed.
+        index: Number of the sample in its folder, >= 0; part of the seed.
         size: (height, width) in pixels, at least 64 each.
-        flawless: leave the defect out: the same part under the same light with the same sensor noise.
+        flawless: Leave the defect out: the same part with the same light and sensor noise.
 
     Returns:
         The sample; the mask is empty for "good" and for ``flawless``.
 
     Raises:
-        ValueError: for an unknown category or kind, or a size too small.
+        ValueError: If category or kind is unknown, or the size too small.
 
     Example:
         >>> sample = toy_sample("gear", "geometry", size=(96, 128))
@@ -89,13 +89,13 @@ def toy_sample(
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Refuse pictures too small to show a defect.
+    """Raise if images are too small to show a defect.
 
     Args:
         size: (height, width) in pixels.
 
     Raises:
-        ValueError: if a side is shorter than ``SMALLEST_SIDE``.
+        ValueError: If a side is shorter than ``SMALLEST_SIDE``.
     """
     if min(size) < SMALLEST_SIDE:
         msg = f"Toy3D needs size (height, width) of at least {SMALLEST_SIDE} pixels each, got {size}."
@@ -109,21 +109,21 @@ def _check_kind(kind: str) -> None:
 
 
 def _streams(seed: int, category: str, split: str, kind: str, index: int) -> list[np.random.Generator]:
-    """Random sources of part, scene, shot and defect. Names enter by checksum, so no list's order matters."""
+    """Random generators of part, scene, shot and defect, seeded by checksums of the names, not their order."""
     names = [crc32(name.encode()) for name in (category, split, kind)]
     children = np.random.SeedSequence([seed, *names, index]).spawn(4)
     return [np.random.default_rng(child) for child in children]
 
 
 def _has_right_area(mask: Mask, scene: Scene) -> bool:
-    """Not too large, and enough of it measured: a defect in the scanner's shadow would be none."""
+    """Whether the mask has the right area, and enough of it is measured and not in the scanner's shadow."""
     part = np.count_nonzero(scene.on_part)
     measured = np.count_nonzero(mask & ~scene.holes)
     return bool(measured >= AREA_RANGE[0] * part and np.count_nonzero(mask) <= AREA_RANGE[1] * part)
 
 
 def _spoil(scene: Scene, twin: ToySample, kind: str, index: int, rng: np.random.Generator) -> ToySample:
-    """The twin with one defect at a place that the camera sees; the caller checks its area."""
+    """Add a defect to the twin where the camera sees it; the caller checks its area."""
     spot = rng.choice(np.flatnonzero(scene.on_part & ~scene.holes))
     centre = float(scene.hit.x.flat[spot]), float(scene.hit.y.flat[spot])
     footprint = np.count_nonzero(scene.part.height) * CELL_MM**2
@@ -131,7 +131,7 @@ def _spoil(scene: Scene, twin: ToySample, kind: str, index: int, rng: np.random.
     if kind == "missing":
         mask = seen((blob(rng, centre, area) > 0) & (scene.part.height > 0), scene.hit)
         return ToySample(twin.rgb, np.where(mask[..., None], np.float32(0), twin.xyz), mask)
-    defect = DEFECTS[kind][index % len(DEFECTS[kind])]  # in turn, so that a small set has them all
+    defect = DEFECTS[kind][index % len(DEFECTS[kind])]  # in turn, so that a small data set has all of them
     spoiled = defect(rng, scene.part, centre, area)
     if not _has_right_area(seen(_edited(scene.part, spoiled), scene.hit), scene):
         return twin  # cheaper than to render a patch that mostly misses the part
@@ -145,7 +145,7 @@ def _edited(before: Relief, after: Relief) -> Mask:
 
 
 def _shoot(scene: Scene, twin: ToySample, kind: str, spoiled: Relief) -> ToySample:
-    """Render only what the kind may change: the rest is the twin's, byte for byte."""
+    """Render only what this kind of defect may change; the rest equals the twin byte for byte."""
     rgb, xyz, mask = twin
     if kind != "colour":
         depth = trace(spoiled.height, scene.pose, scene.rays).z

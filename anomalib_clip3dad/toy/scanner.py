@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sensors: what of the scene a 3D scanner and a colour camera really deliver."""
+"""The sensors: output of a 3D scanner and a colour camera, with noise and missing points."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ _SPECK_SHARE = 0.012
 
 
 class Sensor(NamedTuple):
-    """Everything random about one shot, drawn before the part is known, so that twins share it.
+    """All noise of one shot, drawn independently of the part, so that twins share it.
 
     Args:
         range_noise: (H, W) metres along z.
@@ -31,10 +31,10 @@ class Sensor(NamedTuple):
 
 
 def draw_sensor(rng: np.random.Generator, size: tuple[int, int]) -> Sensor:
-    """One shot's noise.
+    """Draw the noise of one shot.
 
     Args:
-        rng: source of randomness.
+        rng: Random generator.
         size: (height, width) in pixels.
 
     Returns:
@@ -49,13 +49,13 @@ def draw_sensor(rng: np.random.Generator, size: tuple[int, int]) -> Sensor:
 
 
 def unmeasured(height: Field, pose: Pose, hit: Hit, sensor: Sensor) -> Mask:
-    """Pixels for which the scanner has no answer: specks, and what the projector does not reach.
+    """Find pixels that the scanner cannot measure: specks, and shadows of the projector.
 
     Args:
         height: (CELLS, CELLS) millimetres.
-        pose: where the part lies.
+        pose: Where the part lies.
         hit: (H, W) what the pixels see.
-        sensor: the shot's noise.
+        sensor: The shot's noise.
 
     Returns:
         (H, W), true = not measured.
@@ -66,13 +66,13 @@ def unmeasured(height: Field, pose: Pose, hit: Hit, sensor: Sensor) -> Mask:
 
 
 def measured_points(depth: Field, rays: Field, holes: Mask, sensor: Sensor) -> NDArray[np.float32]:
-    """The scanner's organised points.
+    """Compute the scanner's organised points.
 
     Args:
         depth: (H, W) true z in metres.
         rays: (H, W, 3) camera frame, z = 1.
         holes: (H, W), true = not measured.
-        sensor: the shot's noise.
+        sensor: The shot's noise.
 
     Returns:
         (H, W, 3) float32 XYZ in metres, camera frame, (0, 0, 0) = not measured. The noise moves a point along its
@@ -83,12 +83,12 @@ def measured_points(depth: Field, rays: Field, holes: Mask, sensor: Sensor) -> N
 
 
 def photograph(light: Field, oversample: int, sensor: Sensor) -> NDArray[np.uint8]:
-    """The colour camera's picture.
+    """Compute the colour camera's image.
 
     Args:
         light: (H * oversample, W * oversample, 3) linear colour.
-        oversample: samples per pixel and axis.
-        sensor: the shot's noise.
+        oversample: Samples per pixel and axis.
+        sensor: The shot's noise.
 
     Returns:
         (H, W, 3) uint8, display-encoded.

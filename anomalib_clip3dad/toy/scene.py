@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A flawless part on the table, photographed and scanned; its defective twin is shot under the very same conditions."""
+"""A normal part on the table, photographed and scanned; its defective twin is taken under the same conditions."""
 
 from typing import NamedTuple
 
@@ -14,26 +14,26 @@ from anomalib_clip3dad.toy.relief import Field, Mask, Relief, cell_of
 from anomalib_clip3dad.toy.scanner import Sensor, draw_sensor, measured_points, photograph, unmeasured
 from anomalib_clip3dad.toy.tracing import Hit, trace
 
-_OVERSAMPLE = 2  # colour rays per pixel and axis, against jagged edges
+_OVERSAMPLE = 2  # colour rays per pixel and axis, for antialiasing
 
 
 class Scene(NamedTuple):
-    """One flawless part and everything that its twin shares.
+    """One normal part and everything that its twin shares.
 
     Args:
-        part: the flawless part, part frame.
+        part: The normal part, part frame.
         table: (CELLS, CELLS, 3) linear colour of the mat.
-        pose: where the part lies.
-        light: the lamp.
-        reaching: what the flawless part lets through of the lamp's and of the ambient light. The twin keeps it, so
-            that no shadow changes outside its defect.
-        sensor: noise of the shot.
+        pose: Pose of the part.
+        light: The lamp.
+        reaching: Share of direct and ambient light that reaches the normal part's cells. The twin keeps it, so that
+            no shadow changes outside its defect.
+        sensor: Noise of the shot.
         rays: (H, W, 3) through the pixels' centres.
         fine_rays: (2 H, 2 W, 3) for the colours.
-        hit: (H, W) what the pixels see of the flawless part.
-        fine_hit: (2 H, 2 W) the same for the colours.
+        hit: (H, W), points of the normal part that the pixels see.
+        fine_hit: (2 H, 2 W), the same for the colours.
         holes: (H, W), true = not measured.
-        on_part: (H, W), true where the flawless part is seen.
+        on_part: (H, W), true where the normal part is seen.
     """
 
     part: Relief
@@ -51,12 +51,12 @@ class Scene(NamedTuple):
 
 
 def build_scene(category: str, size: tuple[int, int], streams: list[np.random.Generator]) -> Scene:
-    """Make a part, lay it down, light it and look at it.
+    """Build a part, place it, light it and trace what the camera sees.
 
     Args:
-        category: one of ``CATEGORIES``.
+        category: One of ``CATEGORIES``.
         size: (height, width) in pixels.
-        streams: random sources of the part, of pose and light, and of the shot.
+        streams: Random generators of the part, of pose and light, and of the shot.
 
     Returns:
         The scene.
@@ -74,11 +74,11 @@ def build_scene(category: str, size: tuple[int, int], streams: list[np.random.Ge
 
 
 def seen(cells: Mask, hit: Hit) -> Mask:
-    """Carry a mark on the part into the picture.
+    """Project marked cells of the part to the image.
 
     Args:
-        cells: (CELLS, CELLS) marked cells.
-        hit: (H, W) what the pixels see.
+        cells: (CELLS, CELLS), true = marked.
+        hit: (H, W), points that the pixels see.
 
     Returns:
         (H, W), true where a pixel sees a marked cell.
@@ -91,8 +91,8 @@ def picture(scene: Scene, part: Relief) -> NDArray[np.uint8]:
     """Photograph a part in a scene.
 
     Args:
-        scene: the conditions.
-        part: the flawless part or an edited one.
+        scene: The conditions.
+        part: The normal part or an edited one.
 
     Returns:
         (H, W, 3) uint8.
@@ -111,8 +111,8 @@ def scan(scene: Scene, depth: Field) -> NDArray[np.float32]:
     """Scan the scene.
 
     Args:
-        scene: the conditions; the holes are those of the flawless part.
-        depth: (H, W) true z in metres.
+        scene: The conditions; the holes are those of the normal part.
+        depth: (H, W), true z in metres.
 
     Returns:
         (H, W, 3) float32 XYZ, metres, camera frame, (0, 0, 0) = not measured.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where viewing rays meet a height map."""
+"""Intersection of viewing rays with a height map."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ _HALVINGS = 10
 
 
 class Hit(NamedTuple):
-    """What each ray meets first: depth z (...) in metres, and the point's x and y (...) in part millimetres."""
+    """First point that each ray hits: depth z (...) in metres, and x and y (...) in part millimetres."""
 
     z: Field
     x: Field
@@ -21,7 +21,7 @@ class Hit(NamedTuple):
 
 
 def _height_at(height: Field, column: Field, row: Field) -> Field:
-    """Bilinear height at fractional cells, (n,) each; cells beyond the patch count as table (height 0)."""
+    """Bilinear height at fractional cells, (n,) each; cells outside the patch count as table (height 0)."""
     left = np.clip(np.floor(column), 0, CELLS - 2).astype(np.int32)
     upper = np.clip(np.floor(row), 0, CELLS - 2).astype(np.int32)
     across, down = column - left, row - upper
@@ -47,18 +47,18 @@ class _Rays(NamedTuple):
 
 
 def _meeting_height(height: Field, rays: _Rays) -> Field:
-    """Height in millimetres at which each ray first meets the surface, (n,) float32."""
+    """Height in millimetres at which each ray first hits the surface, (n,) float32."""
     flat = height.ravel()
-    found = np.zeros(len(rays.column), dtype=np.float32)  # a ray that meets nothing on its way down meets the table
+    found = np.zeros(len(rays.column), dtype=np.float32)  # a ray that hits nothing on its way down hits the table
     searching, rest = np.arange(len(found)), rays
-    # The levels do not depend on this part's height: twins meet an untouched wall at the very same point.
+    # The levels do not depend on this part's height, so that twins hit an unchanged wall at exactly the same point.
     for level in np.arange(int(height.max() / _MARCH_MM), 0, -1, dtype=np.float32) * np.float32(_MARCH_MM):
         column, row = rest.at(level)
         cell = np.rint(row).astype(np.int32) * CELLS + np.rint(column).astype(np.int32)
         met = flat.take(cell, mode="clip") >= level
         found[searching[met]] = level
         searching, rest = searching[~met], rest.only(~met)
-    # The march looks at whole cells, the refinement between them: on a slope they may disagree by a step.
+    # The march uses whole cells, the refinement interpolates: on a slope they may differ by one step.
     low, high = np.maximum(found - np.float32(_MARCH_MM), 0), found + np.float32(2 * _MARCH_MM)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -75,15 +75,15 @@ def _may_meet(start: Field, sway: Field, occupied: Mask) -> Mask:
 
 
 def trace(height: Field, pose: Pose, directions: Field) -> Hit:
-    """Meet the surface of a part, or the table beside it.
+    """Find where rays hit a part, or the table beside it.
 
     Args:
-        height: (CELLS, CELLS) millimetres, somewhere positive.
-        pose: where the part lies.
-        directions: (..., 3) camera frame, z = 1.
+        height: (CELLS, CELLS) millimetres, positive in at least one cell.
+        pose: Pose of the part.
+        directions: (..., 3), directions of the rays in the camera frame, z = 1.
 
     Returns:
-        The first meeting of each ray, exact along the ray, within 0.005 mm of the surface.
+        The first hit of each ray, exactly on the ray and within 0.005 mm of the surface.
     """
     centre, rays = to_part(pose, directions)
     fall = rays[..., 2]

@@ -18,7 +18,7 @@ from anomalib_clip3dad.toy.pinhole import toy_camera
 from anomalib_clip3dad.toy.sample import KINDS, ToySample, check_size, toy_sample
 
 SETTINGS_FILE = "toy3d.json"
-GENERATOR = 1  # raise it whenever the same settings give other pictures: old folders are then refused, not mixed
+GENERATOR = 1  # increase it whenever the same settings give other images: old folders are then refused, not mixed
 
 Settings = dict[str, int | list[int]]
 
@@ -45,22 +45,22 @@ def write_toy3d(
 ) -> None:
     """Write one category: RGB as PNG, organised XYZ as float32 TIFF in metres, masks as PNG with 0 and 255.
 
-    The folder appears complete or not at all: it is written beside its place and moved there at the end. A category
-    that is there already with the same settings is left as it is.
+    The folder appears complete or not at all: it is written next to its target and moved there at the end. A category
+    that already exists with the same settings is left unchanged.
 
     Args:
-        root: folder of the data set; the files go to ROOT/CATEGORY/SPLIT/KIND/{rgb,xyz,gt}/NNN.{png,tiff,png}.
-        category: one of ``CATEGORIES``.
-        seed: of the data set, >= 0; sample k of a folder is the same whatever the counts are.
+        root: Folder of the data set; the files go to ROOT/CATEGORY/SPLIT/KIND/{rgb,xyz,gt}/NNN.{png,tiff,png}.
+        category: One of ``CATEGORIES``.
+        seed: Seed of the data set, >= 0; sample k of a folder does not depend on the counts.
         size: (height, width) in pixels, at least 64 each.
-        train: number of flawless samples in train/good, >= 0.
-        validation: number of flawless samples in validation/good, >= 0.
-        good: number of flawless samples in test/good, >= 0.
-        defects: number of samples in each of test/geometry, test/colour, test/combined and test/missing, >= 0.
-        progress: show a progress bar.
+        train: Number of normal samples in train/good, >= 0.
+        validation: Number of normal samples in validation/good, >= 0.
+        good: Number of normal samples in test/good, >= 0.
+        defects: Number of samples in each of test/geometry, test/colour, test/combined and test/missing, >= 0.
+        progress: Show a progress bar.
 
     Raises:
-        ValueError: for an unknown category, a negative number or a size too small, and if ROOT/CATEGORY is there but
+        ValueError: If the category is unknown, a number negative or the size too small, or if ROOT/CATEGORY exists but
             was made with other settings.
 
     Example:
@@ -98,7 +98,7 @@ def _move_in(unfinished: Path, target: Path, settings: Settings) -> None:
     except OSError:
         if not target.exists():
             raise
-        _refuse_other_settings(target, settings)  # another process was faster; with the same settings it made the same
+        _refuse_other_settings(target, settings)  # another process was faster; with the same settings it wrote the same
 
 
 def _entries(counts: dict[str, int]) -> Iterator[_Entry]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of RGB + XYZ samples and of what was found in them; other files that results leave."""
+"""Images of RGB + XYZ samples and their predictions, and other result files."""
 
 from .panel import DepthVisualizer, depth_picture
 from .result_files import ResultFiles

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panels: image, depth, mask and heat map side by side."""
+"""Panels: image, depth, mask and anomaly map side by side."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +26,8 @@ def depth_picture(xyz: Tensor) -> Image.Image:
         xyz: (3, H, W) organised XYZ in metres, camera frame; (0, 0, 0) = not measured.
 
     Returns:
-        RGB picture, H x W. Colours span the part, near is warm and far is cold; a background plane is subtracted, or
-        its tilt would hide the part's shape. Unmeasured pixels are black.
+        RGB image, H x W. Colours span the depths of the part, near is warm and far is cold; a background plane is
+        subtracted, since its tilt would hide the part's shape. Unmeasured pixels are black.
     """
     valid = validity_mask(xyz[None])[0].cpu().numpy()
     if not valid.any():
@@ -61,8 +61,8 @@ def evidence_pictures(evidence: Tensor) -> list[Image.Image]:
 class DepthVisualizer(ImageVisualizer):
     """anomalib's panel with the depth beside the image, and the evidence, where a model tells it, after all else.
 
-    Pictures are named after the last folders of the image, without "rgb": `test/hole/000.png`. anomalib names those of
-    3D data `rgb/000.png`, so that defect types overwrite each other (read in anomalib 2.7.0).
+    Files are named after the last folders of the image, without "rgb": `test/hole/000.png`. anomalib names those of 3D
+    data `rgb/000.png`, so that defect types overwrite each other (seen in anomalib 2.7.0).
     """
 
     def panel(self, item: DepthItem) -> Image.Image | None:
@@ -75,7 +75,7 @@ class DepthVisualizer(ImageVisualizer):
         Returns:
             The panel, None if there is nothing to draw.
         """
-        if item.image_path and not Path(item.image_path).is_file():  # a synthetic anomaly: on no disk
+        if item.image_path and not Path(item.image_path).is_file():  # a synthetic anomaly has no file
             item = replace(item, image_path=None)
         drawn = visualize_image_item(
             item,  # type: ignore[arg-type]  # it draws whatever has these fields (anomalib 2.7.0)
@@ -130,7 +130,7 @@ class DepthVisualizer(ImageVisualizer):
 
 
 def picture_name(image_path: str | Path) -> Path:
-    """Where the picture of an image goes, below the folder of pictures.
+    """Path of the panel of an image, relative to the folder of panels.
 
     Example:
         >>> picture_name("/data/mvtec_3d/tire/test/hole/rgb/000.png").as_posix()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions as files: a table of scores, and masks."""
+"""Prediction results as files: a table of scores, and masks."""
 
 import csv
 from pathlib import Path
@@ -14,20 +14,20 @@ from .panel import picture_name
 
 
 class ResultFiles(Callback):
-    """Writes `scores.csv` (file, score, label) and, below `masks`, a picture per sample (white = faulty) at prediction.
+    """Writes predictions to `scores.csv` (file, score, label) and one mask per sample to `masks` (white = anomalous).
 
-    Masks have the size of the anomaly map. Table and masks grow with every batch, so that an interrupted
-    prediction loses nothing. Without a threshold the labels are empty and there are no masks.
+    Masks have the size of the anomaly map. Results are written after every batch, so that an interrupted prediction
+    loses nothing. Without a threshold the labels are empty and there are no masks.
     """
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        """Begin a table."""
+        """Start the table."""
         folder = Path(trainer.default_root_dir)
         if trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "scores.csv").open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(["file", "score", "label"])
-        trainer.strategy.barrier()  # before others add to it
+        trainer.strategy.barrier()  # before other processes add to it
 
     def on_predict_batch_end(
         self,

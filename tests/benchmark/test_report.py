@@ -112,7 +112,7 @@ def test_estimate(tmp_path: Path) -> None:
     by_name = {str(job): cost for job, cost in zip(jobs, costs, strict=True)}
     assert by_name["CLIP3D-AD, bagel, 1-shot, seed 0"].basis == "finished"
     alike = by_name["CLIP3D-AD, tire, 1-shot, seed 0"]
-    assert (alike.seconds, alike.memory, alike.basis) == (START_SECONDS + 15, 2**30, "1 finished alike")
+    assert (alike.seconds, alike.memory, alike.basis) == (START_SECONDS + 15, 2**30, "similar jobs done: 1")
     guess = by_name["CLIP3D-AD, bagel, 2-shot, seed 0"]
     assert guess.basis.startswith("guess")
     rule = RULES[CLIP3D["class_path"]]
@@ -143,5 +143,5 @@ def test_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert faults == []
     assert "2 of 2 jobs to run, one after the other about" in said
-    assert ", 1 of which nobody has timed; largest memory 3.6 GiB" in said
+    assert ", 1 of them not timed yet; largest memory 3.6 GiB" in said
     assert not list(tmp_path.iterdir())

@@ -84,7 +84,7 @@ def test_killed_and_started_again_gives_the_same_table(
     jobs, folder = undisturbed[0], tmp_path / "jobs"
     said = run_until(command, folder / f"{jobs[0].key}.log", signal.SIGINT)
     assert "Traceback" not in said
-    assert "the same command goes on from there" in " ".join(said.split())
+    assert "the same command continues from there" in " ".join(said.split())
     assert not list(folder.glob("*.json"))
     run_until(command, folder / f"{jobs[0].key}.json", signal.SIGKILL)
     assert len(list(folder.glob("*.json"))) == 1
@@ -170,7 +170,7 @@ def test_a_damaged_record_is_made_anew(jobs_of: Callable, tmp_path: Path) -> Non
 
 def test_folder_that_cannot_be(jobs_of: Callable, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=r"output: .*file.jobs cannot be made \(Not a directory\)"):
+    with pytest.raises(InputError, match=r"output: .*file.jobs cannot be created \(Not a directory\)"):
         run_grid(jobs_of(), tmp_path / "file" / "jobs", partial(on_this_machine, folder=tmp_path))
 
 

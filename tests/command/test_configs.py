@@ -24,7 +24,7 @@ def test_all_are_written_and_none_over_another(tmp_path: Path, capsys: pytest.Ca
     written = {file.relative_to(tmp_path / "configs") for file in (tmp_path / "configs").rglob("*.yaml")}
     assert written == {file.relative_to(CONFIGS) for file in CONFIGS.rglob("*.yaml")}
     assert mine.read_text() == "mine"
-    assert "left as they are: my_parts.yaml" in capsys.readouterr().out
+    assert "left unchanged: my_parts.yaml" in capsys.readouterr().out
 
 
 def test_unknown_ones_are_named() -> None:

@@ -28,7 +28,7 @@ def test_both_texts_are_those_of_the_class(kind: Any, tiny_clip: str) -> None:
     torch.testing.assert_close(
         model.model.text, embed_prompts(clip, tokenizer, *prompt_ensemble("perfect", "cable gland"))
     )
-    with pytest.raises(RuntimeError, match="speaks of 'cable gland' already"):
+    with pytest.raises(RuntimeError, match="class_name is already 'cable gland'"):
         model.set_class("gear")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions as tensors: every caption is a row of phrases from tables of tokens, put together for a whole batch."""
+"""Captions as tensors: phrases from tables of tokens, joined for a whole batch at once."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from small_clip.defects import KINDS
 from small_clip.fields import Dice
 
-# Ours; the states name what WinCLIP's compositional prompt ensemble names, too.
+# Our own phrases; the states also cover those of WinCLIP's compositional prompt ensemble.
 _NORMAL = (
     "{}", "{}", "flawless {}", "perfect {}", "unblemished {}", "intact {}", "normal {}", "good {}", "undamaged {}",
     "{} without flaw", "{} without defect", "{} without damage", "{} in good condition",
@@ -30,7 +30,7 @@ _VIEWS = (
 )  # fmt: skip
 _TAILS = ("", "", "", "", ".", "for visual inspection", "for anomaly detection", "on a table", "in the scene")
 _GENERIC = ("object", "part", "component", "item", "thing", "product", "workpiece", "specimen")
-_INVENTED = 2000  # names of one to three arbitrary tokens: a name never heard should change nothing about the state
+_INVENTED = 2000  # names of one to three random tokens: an unknown name must not affect the state
 
 Encode = Callable[[str], list[int]]
 
@@ -42,17 +42,17 @@ def _table(phrases: Sequence[Sequence[int]], device: torch.device) -> Tensor:
 
 
 class Captions:
-    """Writes captions.
+    """Writer of captions.
 
     Args:
-        encode: the tokenizer's text -> tokens without start and end marks.
-        start: token that begins a text.
-        end: token that ends a text; open_clip finds it as the largest.
-        length: context length of the model.
-        names: of the shapes, one tuple per shape.
-        materials: names, one tuple per material.
-        colours: names.
-        device: where captions are needed.
+        encode: Function of the tokenizer from text to tokens, without start and end tokens.
+        start: Token that starts a text.
+        end: Token that ends a text; open_clip finds it as the largest.
+        length: Context length of the model.
+        names: Names of the shapes, one tuple per shape.
+        materials: Names of the materials, one tuple per material.
+        colours: Names of the colours.
+        device: Device of the captions.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Captions:
             return _table([encode(phrase) for phrase in phrases], device)
 
         def choices(groups: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor, Tensor]:
-            """All phrases in a row, where each group starts and how many it has."""
+            """All phrases, and the start and length of each group."""
             sizes = torch.tensor([len(group) for group in groups], device=device)
             return table([phrase for group in groups for phrase in group]), sizes.cumsum(0) - sizes, sizes
 
@@ -85,24 +85,24 @@ class Captions:
         after = [[state.split("{}")[1] for state in group] for group in states]
         self._before, self._after = choices(before), choices(after)
         invented = torch.Generator().manual_seed(0)
-        # tokens from 512 on are pieces of words, those before it single characters
+        # tokens from 512 on are parts of words, those before are single characters
         made_up = torch.randint(512, start, (_INVENTED, 3), generator=invented)
         made_up *= torch.arange(3) < torch.randint(1, 4, (_INVENTED, 1), generator=invented)
         self._invented = made_up.to(device)
 
     def write(self, dice: Dice, shape: Tensor, material: Tensor, colour: Tensor, view: Tensor, kind: Tensor) -> Tensor:
-        """Describe n pairs of twins; both captions of a pair differ only in the state.
+        """Describe n pairs of twins; the two captions of a pair differ only in the state.
 
         Args:
-            dice: source.
-            shape: (n,) index of the shape.
-            material: (n,) index of the material.
-            colour: (n,) index of the colour.
-            view: (n,) bool, seen as a turned point cloud.
-            kind: (n,) index of the defect.
+            dice: Source of random numbers.
+            shape: (n,), index of the shape.
+            material: (n,), index of the material.
+            colour: (n,), index of the colour.
+            view: (n,) bool, true = view of a rotated point cloud.
+            kind: (n,), index of the defect.
 
         Returns:
-            (2, n, length) tokens: flawless, faulty.
+            (2, n, length), tokens: normal, anomalous.
         """
         count = len(shape)
         photos = self._photos[dice.below(len(self._photos), count)]
@@ -131,7 +131,7 @@ class Captions:
         return _either(which < 0.5, own, _either(which < 0.7, generic, invented))
 
     def _join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Close the gaps between phrases, set the marks, cut to length."""
+        """Remove gaps between phrases, add start and end tokens, cut to length."""
         words = torch.cat(list(parts), dim=1)
         words = words.gather(1, (words == 0).to(torch.uint8).argsort(dim=1, stable=True))[:, : self.length - 2]
         words = torch.nn.functional.pad(words, (1, self.length - 1 - words.shape[1]))
@@ -145,7 +145,7 @@ def _one_of(dice: Dice, choices: tuple[Tensor, Tensor, Tensor], group: Tensor) -
 
 
 def _either(first: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Rows of `one` where `first`, else of `other`; the narrower table is widened with nothing."""
+    """Rows of `one` where `first`, else of `other`; the narrower table is padded with zeros."""
     width = max(one.shape[1], other.shape[1])
     one, other = (torch.nn.functional.pad(side, (0, width - side.shape[1])) for side in (one, other))
     return torch.where(first[:, None], one, other)

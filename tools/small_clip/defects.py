@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Defects as edits of height and colour. Some kinds are those of Toy3D, too; their code is not.
+"""Defects as edits of height and colour. Some kinds also exist in Toy3D, with different code.
 
-All kinds are drawn from three patches made for every part at once: a ragged blob, a jagged stroke and a piece of rim.
+All kinds use three patches that are made for all parts at once: a ragged blob, a jagged stroke and a piece of rim.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from torch.nn import functional
 
 from small_clip.fields import Dice, chosen, ramp, spread
 
-AREAS = (0.003, 0.10)  # share of the part's area that a defect covers
-_EASY_AREA = 0.03  # the smallest at first
+AREAS = (0.003, 0.10)  # share of the part's area that a defect covers, smallest and largest
+_EASY_AREA = 0.03  # the smallest share at the start of training
 
 
 class Part(NamedTuple):
-    """What a defect edits, n parts seen from above.
+    """Height and colour of n parts, seen from above.
 
     Attributes:
-        height: (n, S, S) in part radii, 0 = background.
-        albedo: (n, 3, S, S) in [0, 1].
-        hole: (n, S, S) bool, no point was measured; only the turned views show it.
+        height: (n, S, S), in part radii, 0 = background.
+        albedo: (n, 3, S, S), in [0, 1].
+        hole: (n, S, S) bool, true = not measured; only visible in rotated views.
     """
 
     height: Tensor
@@ -32,18 +32,18 @@ class Part(NamedTuple):
 
 
 class Patches(NamedTuple):
-    """Where a defect may be and how it varies, for n parts.
+    """Places of possible defects and their variation, for n parts.
 
     Attributes:
         blob: (n, S, S) in [0, 1], soft and ragged, 1 in the middle.
         spot: (n, S, S) in [0, 1], the same with a sharp edge.
         stroke: (n, S, S) in [0, 1], a thin line.
-        rim: (n, S, S) in [0, 1], grows from a line across the part to its end.
-        noise: (n, 4, S, S) fine to coarse.
-        colour: (n, 3) that stands out from what is there.
-        strange: (n, 3, S, S) what other material looks like.
-        depth: (n, 1, 1) in part radii, 0.06 .. 0.2.
-        sign: (n, 1, 1) -1 or 1.
+        rim: (n, S, S) in [0, 1], increases from a line across the part to its end.
+        noise: (n, 4, S, S), noise, fine to coarse.
+        colour: (n, 3), colour that differs clearly from the one there.
+        strange: (n, 3, S, S), albedo of another material.
+        depth: (n, 1, 1), in part radii, 0.06 to 0.2.
+        sign: (n, 1, 1), -1 or 1.
     """
 
     blob: Tensor
@@ -61,11 +61,11 @@ class Kind(NamedTuple):
     """One kind of defect.
 
     Attributes:
-        states: how captions put it, with {} for the part.
-        edit: (part, patches) -> the edited part and where it is, (n, S, S) in [0, 1].
-        conspicuous: whether it is seen at once, by its colour.
-        in_views: how often a turned view has it, which shows the geometry alone; 0 for defects of the colour.
-        in_photos: how often a photograph has it.
+        states: Phrases for captions, with {} for the part.
+        edit: Function (part, patches) -> edited part and weight of the edit, (n, S, S) in [0, 1].
+        conspicuous: Whether its colour makes it clearly visible.
+        in_views: Relative frequency in rotated views, which only show geometry; 0 for defects in colour.
+        in_photos: Relative frequency in photographs.
     """
 
     states: tuple[str, ...]
@@ -81,7 +81,7 @@ def _paint(part: Part, colour: Tensor, weight: Tensor) -> Part:
 
 
 def _move(part: Part, by: Tensor) -> Part:
-    """Raise or lower the surface; the part keeps a thin floor, so that its outline stays."""
+    """Raise or lower the surface; the part keeps a minimum height, so that its outline stays."""
     floor = part.height.clamp(max=0.03)
     return part._replace(height=torch.maximum(part.height + by * (part.height > 0.02), floor))
 
@@ -159,7 +159,7 @@ def _bent(part: Part, at: Patches) -> tuple[Part, Tensor]:
 
 
 def _worn(part: Part, at: Patches) -> tuple[Part, Tensor]:
-    """What repeats is gone: stripped threads, worn treads, a slot that is filled."""
+    """Remove the pattern: stripped threads, worn treads, a filled slot."""
     level = functional.avg_pool2d(part.height[:, None], 15, 1, 7, count_include_pad=False)[:, 0]
     worn = torch.where(part.height > 0.02, torch.lerp(part.height, level, ramp(1.5 * at.blob)), part.height)
     return part._replace(height=worn), at.blob * ((worn - part.height).abs() > 0.006)
@@ -195,7 +195,7 @@ NAMES = tuple(KINDS)
 
 
 def _places(dice: Dice, part: Part, at_edge: Tensor) -> Tensor:
-    """Pixels (n, 2) column and row on the part; near its outline where `at_edge`."""
+    """Draw pixels (n, 2), column and row, on the part; near its outline where `at_edge`."""
     count, size = part.height.shape[0], part.height.shape[-1]
     step = 4
     on_part = functional.avg_pool2d((part.height > 0.02).float()[:, None], step)[:, 0]
@@ -208,17 +208,17 @@ def _places(dice: Dice, part: Part, at_edge: Tensor) -> Tensor:
 
 
 def draw_patches(dice: Dice, part: Part, noise: Tensor, scale: Tensor, ease: float = 0.0) -> Patches:
-    """Decide where the defects are, how large and how deep.
+    """Draw places, sizes and depths of the defects.
 
     Args:
-        dice: source.
-        part: the flawless parts.
-        noise: (n, 4, S, S).
-        scale: (n,) pixels of a part radius.
-        ease: from 0, all sizes, to 1, large ones only.
+        dice: Source of random numbers.
+        part: The normal parts.
+        noise: (n, 4, S, S), noise, fine to coarse.
+        scale: (n,), pixels per part radius.
+        ease: From 0 (all sizes) to 1 (only large ones).
 
     Returns:
-        The patches; blob, spot, stroke and rim cover about the same drawn share of the part, see `AREAS`.
+        The patches; blob, spot, stroke and rim cover about the same share of the part, drawn from `AREAS`.
     """
     count, size = part.height.shape[0], part.height.shape[-1]
     centre = _places(dice, part, dice.chance(0.25, count))
@@ -240,7 +240,7 @@ def draw_patches(dice: Dice, part: Part, noise: Tensor, scale: Tensor, ease: flo
 
 
 def _blob(dice: Dice, along: Tensor, across: Tensor, area: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Soft and sharp, of about `area` pixels."""
+    """Make the soft and the sharp blob of about `area` pixels."""
     aspect = dice.log_uniform(len(area), low=1, high=2.2).sqrt()
     radius = (area / torch.pi).sqrt().clamp(min=2.2)
     reach = ((along / spread(radius * aspect)).square() + (across / spread(radius / aspect)).square()).sqrt()
@@ -249,7 +249,7 @@ def _blob(dice: Dice, along: Tensor, across: Tensor, area: Tensor, noise: Tensor
 
 
 def _stroke(dice: Dice, along: Tensor, across: Tensor, area: Tensor, noise: Tensor, longest: Tensor) -> Tensor:
-    """A thin line of about `area` pixels, half of it up to `longest`; it sways and is more or less jagged."""
+    """Make a thin, wavy and more or less jagged line of about `area` pixels, half of it up to `longest`."""
     width = dice.log_uniform(len(area), low=1.4, high=4.5)
     half = (area / width / 2).clamp(min=5).minimum(longest)
     swing, waves = dice.uniform(len(area), high=0.35), dice.uniform(len(area), high=4)
@@ -260,7 +260,7 @@ def _stroke(dice: Dice, along: Tensor, across: Tensor, area: Tensor, noise: Tens
 
 
 def _rim(part: Part, turn: Tensor, area: Tensor) -> Tensor:
-    """Grows from 0 at a line across the part, at right angles to `turn`, to 1 at the part's end behind it."""
+    """Make a field from 0 at a line across the part, perpendicular to `turn`, to 1 at the part's end beyond it."""
     size = part.height.shape[-1]
     line = torch.arange(size, device=turn.device) + 0.5 - size / 2
     ahead = line[None, None] * spread(turn.cos()) + line[None, :, None] * spread(turn.sin())
@@ -270,38 +270,38 @@ def _rim(part: Part, turn: Tensor, area: Tensor) -> Tensor:
 
 
 def _contrasting(dice: Dice, here: Tensor) -> Tensor:
-    """Colours (n, 3) that stand out from those of (n, 3)."""
+    """Draw colours (n, 3) that differ clearly from those in (n, 3)."""
     colour = dice.uniform(len(here), 3)
     near = (colour - here).abs().amax(1, keepdim=True) < 0.3
     return torch.where(near, (here > 0.45).float().mul(-0.9).add(0.95).expand(-1, 3), colour)
 
 
 def draw_kinds(dice: Dice, view: Tensor, ease: float = 0.0) -> Tensor:
-    """Draw what is wrong with each part.
+    """Draw the kind of defect of each part.
 
     Args:
-        dice: source.
-        view: (n,) bool, seen as a turned point cloud: some defects show only there.
-        ease: from 0, all kinds alike, to 1, only the conspicuous ones.
+        dice: Source of random numbers.
+        view: (n,) bool, true = view of a rotated point cloud; some defects are only visible there.
+        ease: From 0 (all kinds) to 1 (only conspicuous ones).
 
     Returns:
-        (n,) indices into `NAMES`.
+        (n,), indices into `NAMES`.
     """
     photos = [kind.in_photos * (1.0 if kind.conspicuous else 1.0 - ease) for kind in KINDS.values()]
-    views = [kind.in_views for kind in KINDS.values()]  # the mildest of them may be seen as soon as the wildest
+    views = [kind.in_views for kind in KINDS.values()]  # in views no kind is more conspicuous than others
     return dice.pick(torch.tensor([photos, views], device=dice.device)[view.long()])
 
 
 def spoil(part: Part, patches: Patches, kind: Tensor) -> tuple[Part, Tensor]:
-    """Give each part its kind of defect.
+    """Apply its kind of defect to each part.
 
     Args:
-        part: n flawless parts.
-        patches: where and how.
-        kind: (n,) indices into `NAMES`.
+        part: The n normal parts.
+        patches: Places and variation of the defects.
+        kind: (n,), indices into `NAMES`.
 
     Returns:
-        The edited parts and the masks, (n, S, S) bool, on the flawless part only.
+        The edited parts and the masks, (n, S, S) bool, inside the normal parts.
     """
     height, albedo, hole = (field.clone() for field in part)
     mask = torch.zeros_like(part.hole)

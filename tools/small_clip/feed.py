@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each step of the training sees: twins read by the frozen stem, made beside the training in another process."""
+"""Training data: twins and their features from the frozen stem, made in another process during training."""
 
 from typing import Any, NamedTuple
 
@@ -11,23 +11,23 @@ from small_clip.captions import Captions
 from small_clip.fields import Dice
 from small_clip.pairs import Pairs, make_pairs
 
-RADII = (0.21, 0.48)  # of a part, as share of a whole image's side
-CROPPED_RADII = (0.40, 0.85)  # of a part in a crop
-SEED_STRIDE = 1 << 24  # a CPU's generator reads 32 bits of a seed: room for 128 runs of 8 million steps
+RADII = (0.21, 0.48)  # radius of a part, as a share of the side of a full image
+CROPPED_RADII = (0.40, 0.85)  # the same in a crop
+SEED_STRIDE = 1 << 24  # seeds of CPU generators have 32 bits: enough for 128 runs of 8 million steps
 
 
 class Plan(NamedTuple):
-    """How a run goes.
+    """Settings of a run.
 
     Attributes:
-        seed: of the run, 0 to 127.
-        steps: in all.
-        per_step: twins in a step.
-        repeats: steps on the same twins, flipped and turned.
-        whole: side of whole images in pixels.
-        crop: side of the crops in pixels.
-        cropped: so many steps see crops, the rest whole images.
-        ease: of the first step, see `make_pairs`; it falls to 0.
+        seed: Seed of the run, 0 to 127.
+        steps: Total number of steps.
+        per_step: Number of twins in a step.
+        repeats: Number of steps on the same twins, flipped and rotated.
+        whole: Side of full images in pixels.
+        crop: Side of crops in pixels.
+        cropped: Number of first steps on crops; the others use full images.
+        ease: Ease of the first step, see `make_pairs`; it decreases to 0.
     """
 
     seed: int
@@ -41,14 +41,14 @@ class Plan(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A step's twins as the transformer gets them.
+    """The twins of a step, as input of the transformer.
 
     Attributes:
-        features: (2, n, 656, h, w), the stem's: flawless, faulty.
-        masks: (n, S, S) bool.
-        captions: (2, n, length) tokens.
-        sure: (n,) bool, the defect can be seen.
-        corner: row and column of the model's grid where the first token lies.
+        features: (2, n, 656, h, w), features from the stem: normal, anomalous.
+        masks: (n, S, S) bool, where the defects are.
+        captions: (2, n, length), tokens of the captions.
+        sure: (n,) bool, true = the defect is visible.
+        corner: Row and column of the first token in the model's grid.
     """
 
     features: Tensor
@@ -59,13 +59,13 @@ class Seen(NamedTuple):
 
 
 class Twins(Dataset[Seen]):
-    """The twins of step i, the same ones whoever asks.
+    """The twins of each step, the same in every process.
 
     Args:
-        plan: of the run.
-        embed: timm's patch embedding on the stem.
-        captions: the writer.
-        normalise: mean and standard deviation (3, 1, 1) that images are normalised with before the stem.
+        plan: Settings of the run.
+        embed: timm's patch embedding with the stem.
+        captions: Writer of captions.
+        normalise: Mean and standard deviation, (3, 1, 1) each, for normalising images before the stem.
     """
 
     def __init__(self, plan: Plan, embed: Any, captions: Captions, normalise: tuple[Tensor, Tensor]) -> None:
@@ -76,14 +76,14 @@ class Twins(Dataset[Seen]):
         return self.plan.steps
 
     def draw(self, seed: int, count: int, crop: bool, ease: float = 0.0) -> Pairs:
-        """Twins of one seed, whole images or crops."""
+        """Make the twins of one seed, as full images or crops."""
         size, radii = (self.plan.crop, CROPPED_RADII) if crop else (self.plan.whole, RADII)
         dice = Dice(seed, self.normalise[0].device)
         with torch.no_grad():
             return make_pairs(dice, self.captions, count, size, (radii[0] * size, radii[1] * size), ease)
 
     def read(self, images: Tensor) -> Tensor:
-        """The stem's features (2, n, 656, h, w) of (2, n, 3, S, S) images."""
+        """Compute the stem's features (2, n, 656, h, w) of (2, n, 3, S, S) images."""
         mean, std = self.normalise
         return self.stem(((images - mean) / std).flatten(0, 1)).unflatten(0, images.shape[:2])
 
@@ -105,7 +105,7 @@ class Twins(Dataset[Seen]):
 
 
 def feed(twins: Twins, first: int, workers: int) -> DataLoader[Seen]:
-    """Steps from `first` on, made in another process meanwhile if there is one."""
+    """Load the steps from `first` on, made in other processes if there are workers."""
     steps, ahead = range(first, len(twins)), 4 if workers else None
     return DataLoader(twins, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=ahead)
 

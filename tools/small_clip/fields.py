@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random fields and numbers of a batch, all from one generator, so that a step can be made again bit by bit."""
+"""Random fields and numbers of a batch from one generator, so that a step is reproducible bit by bit."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -9,17 +9,17 @@ from torch import Tensor
 from torch.nn import functional
 
 PERIODS = (2, 6, 20, 70)  # pixels: correlation lengths of the four channels of `noise_fields`
-_BICUBIC_LOSS = 0.72  # standard deviation that bicubic enlargement leaves of white noise, measured once
+_BICUBIC_LOSS = 0.72  # standard deviation of white noise after bicubic enlargement, measured
 
 Choice = TypeVar("Choice")
 
 
 class Dice:
-    """A source of random numbers on one device.
+    """Random number generator on one device.
 
     Args:
-        seed: of everything drawn.
-        device: where the tensors live.
+        seed: Seed of all draws.
+        device: Device of the tensors.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
@@ -27,38 +27,38 @@ class Dice:
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Numbers in [low, high)."""
+        """Draw numbers in [low, high)."""
         return low + (high - low) * torch.rand(shape, generator=self.generator, device=self.device)
 
     def log_uniform(self, *shape: int, low: float, high: float) -> Tensor:
-        """Numbers in [low, high) whose logarithm is uniform."""
+        """Draw numbers in [low, high) whose logarithm is uniform."""
         return low * (high / low) ** self.uniform(*shape)
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers."""
+        """Draw standard normal numbers."""
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def below(self, count: int, *shape: int) -> Tensor:
-        """Whole numbers 0 .. count - 1."""
+        """Draw integers 0 .. count - 1."""
         return torch.randint(count, shape, generator=self.generator, device=self.device)
 
     def chance(self, share: float, *shape: int) -> Tensor:
-        """True with probability `share`."""
+        """Draw booleans that are true with probability `share`."""
         return self.uniform(*shape) < share
 
     def pick(self, weights: Tensor) -> Tensor:
-        """An index per row of (n, k) weights >= 0, with their probabilities; rows of zeros pick any."""
+        """Draw one index per row of (n, k) weights >= 0 with these probabilities; any index if all are zero."""
         return torch.multinomial(weights + 1e-9, 1, generator=self.generator)[:, 0]
 
 
 def smooth_noise(dice: Dice, count: int, size: int, period: float) -> Tensor:
-    """Smooth fields of about zero mean and unit variance: white noise, enlarged bicubically.
+    """Draw smooth fields of about zero mean and unit variance: white noise, enlarged bicubically.
 
     Args:
-        dice: source.
-        count: n.
-        size: rows and columns.
-        period: pixels between the support points.
+        dice: Source of random numbers.
+        count: Number of fields, n.
+        size: Rows and columns.
+        period: Distance of the support points in pixels.
 
     Returns:
         (n, size, size).
@@ -69,7 +69,7 @@ def smooth_noise(dice: Dice, count: int, size: int, period: float) -> Tensor:
 
 
 def noise_fields(dice: Dice, count: int, size: int) -> Tensor:
-    """(n, 4, size, size): smooth noise of the four `PERIODS`, fine to coarse."""
+    """Draw smooth noise of the four `PERIODS`, fine to coarse: (n, 4, size, size)."""
     return torch.stack([smooth_noise(dice, count, size, period) for period in PERIODS], dim=1)
 
 
@@ -77,8 +77,8 @@ def chosen(choices: Sequence[Choice], index: Tensor) -> Iterator[tuple[Choice, T
     """Yield each choice that occurs in `index`, with its rows.
 
     Args:
-        choices: k entries.
-        index: (n,) numbers below k.
+        choices: The k choices.
+        index: (n,), numbers below k.
 
     Example:
         >>> [(name, rows.tolist()) for name, rows in chosen("abc", torch.tensor([2, 0, 2]))]
@@ -91,12 +91,12 @@ def chosen(choices: Sequence[Choice], index: Tensor) -> Iterator[tuple[Choice, T
 
 
 def par(p: Tensor, column: int, low: float, high: float) -> Tensor:
-    """Scale one column of the proportions `p` (n, k) from [0, 1] to [low, high]: (n, 1, 1)."""
+    """Scale one column of the proportions `p` (n, k) from [0, 1] to [low, high], (n, 1, 1)."""
     return spread(low + (high - low) * p[:, column])
 
 
 def spread(values: Tensor) -> Tensor:
-    """(n,) -> (n, 1, 1), to meet fields."""
+    """Reshape (n,) to (n, 1, 1), to broadcast with fields."""
     return values[:, None, None]
 
 
@@ -107,14 +107,14 @@ def ramp(values: Tensor) -> Tensor:
 
 
 def slopes(height: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """How steeply height fields rise along columns and rows, pixels per pixel.
+    """Slopes of height fields to the right and down, in pixels per pixel.
 
     Args:
-        height: (n, S, S) in part radii.
-        scale: (n,) pixels of a part radius.
+        height: (n, S, S), in part radii.
+        scale: (n,), pixels per part radius.
 
     Returns:
-        Right and down, (n, S, S) each.
+        Slopes to the right and down, (n, S, S) each.
     """
     padded = functional.pad(height[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * spread(scale / 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A photograph from above: background, lamp, highlights, soft occlusion, cast shadows, and what a sensor adds."""
+"""A photograph from above: background, lamp, highlights, soft occlusion, cast shadows, and sensor noise."""
 
 from typing import NamedTuple
 
@@ -10,23 +10,23 @@ from torch.nn import functional
 from small_clip.defects import Part
 from small_clip.fields import Dice, ramp, slopes, spread
 
-_DARK = 0.45  # share of the tables that are nearly black, as under many scanners
-_DUSTY = 0.3  # share of the pictures with specks
-_SHADOW_STEPS = (0.06, 0.14, 0.26, 0.42)  # part radii at which a blocker is looked for
+_DARK = 0.45  # share of tables that are nearly black, as with many scanners
+_DUSTY = 0.3  # share of images with specks
+_SHADOW_STEPS = (0.06, 0.14, 0.26, 0.42)  # distances in part radii at which blockers are searched
 
 
 class Conditions(NamedTuple):
-    """Everything twins share when they are photographed, for n parts.
+    """Conditions of the photographs of n parts, the same for both twins.
 
     Attributes:
         background: (n, 3, S, S) in [0, 1].
         lamp: (n, 3) unit vector from the part to the lamp; columns, rows, up.
-        power: (n, 1, 1) of the lamp.
-        ambient: (n, 1, 1) light from all around.
-        tint: (n, 3, 1, 1) of the lamp.
-        gloss: (n, 1, 1) strength of the highlight.
-        occlusion: (n, 1, 1) how much hollows darken.
-        grain: (n, 3, S, S) what the sensor adds, the same for both twins.
+        power: (n, 1, 1), strength of the lamp.
+        ambient: (n, 1, 1), strength of the light from all directions.
+        tint: (n, 3, 1, 1), colour of the lamp.
+        gloss: (n, 1, 1), strength of the highlight.
+        occlusion: (n, 1, 1), darkening of hollows.
+        grain: (n, 3, S, S), noise of the sensor.
     """
 
     background: Tensor
@@ -43,9 +43,9 @@ def draw_conditions(dice: Dice, noise: Tensor, gloss: Tensor) -> Conditions:
     """Draw a table, a lamp and a sensor.
 
     Args:
-        dice: source.
-        noise: (n, 4, S, S), for the table's texture.
-        gloss: (n,) of the material.
+        dice: Source of random numbers.
+        noise: (n, 4, S, S), noise for the table's texture.
+        gloss: (n,), gloss of the material.
 
     Returns:
         The conditions.
@@ -74,13 +74,13 @@ def draw_conditions(dice: Dice, noise: Tensor, gloss: Tensor) -> Conditions:
 
 
 def _dust(dice: Dice, count: int, size: int) -> Tensor:
-    """Bright specks of a pixel, (n, 1, S, S), in some of the pictures."""
+    """Bright specks of one pixel, (n, 1, S, S), in some of the images."""
     specks = dice.chance(0.002, count, 1, size, size) & dice.chance(_DUSTY, count, 1, 1, 1)
     return specks * dice.uniform(count, 1, 1, 1, low=0.05, high=0.3)
 
 
 def _shadow(height: Tensor, lamp: Tensor, scale: Tensor) -> Tensor:
-    """Share (n, S, S) of the lamp's light that something higher takes away."""
+    """Share (n, S, S) of the lamp's light that higher places block."""
     count, size = height.shape[0], height.shape[-1]
     line = torch.arange(size, device=height.device)
     flat = height.reshape(count, -1)
@@ -97,12 +97,12 @@ def _shadow(height: Tensor, lamp: Tensor, scale: Tensor) -> Tensor:
 
 
 def photograph(part: Part, conditions: Conditions, scale: Tensor) -> Tensor:
-    """Light the parts and look at them from above.
+    """Render lit parts from above.
 
     Args:
-        part: n parts.
-        conditions: table, lamp, sensor.
-        scale: (n,) pixels of a part radius.
+        part: The n parts.
+        conditions: Table, lamp and sensor.
+        scale: (n,), pixels per part radius.
 
     Returns:
         (n, 3, S, S) RGB in [0, 1].

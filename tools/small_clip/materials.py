@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Materials and colours of the procedural parts: batched albedo textures in plain tensor code.
 
-A part lies in the disc of radius 1, drawn with a radius of about 70 pixels. Regular patterns keep to periods of at
-least 0.06 (four pixels), what is finer comes from the noise channels. The textures of Toy3D and their look-alikes are
-left out, so that it stays a test on unseen things: hence no yellow orange peel, no wavy grain on tan wood, no red or
-blue stripes on plastic, no dark specks on cream or beige.
+A part is inside the disc of radius 1, drawn with a radius of about 70 pixels. Regular patterns have periods of at least
+0.06 (four pixels); finer structure comes from the noise channels. The textures of Toy3D and similar ones are left out,
+so that Toy3D stays a test on unseen parts: no yellow orange peel, no wavy grain on tan wood, no red or blue stripes on
+plastic, no dark specks on cream or beige.
 """
 
 import math
@@ -77,7 +77,7 @@ def smooth(value: Tensor, low: float | Tensor, width: float) -> Tensor:
 
     Args:
         value: Any shape.
-        low: Where the step begins, a number or a tensor that meets ``value``.
+        low: Start of the step, a number or a tensor that broadcasts with ``value``.
         width: Width of the step, positive.
 
     Returns:
@@ -205,7 +205,7 @@ def _granite(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -
 
 def _marble(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     veins = _crease(noise[:, 3] + 0.35 * noise[:, 2], 6) + 0.5 * _crease(noise[:, 2] + 0.2 * noise[:, 1], 7)
-    # veins are dark in a light stone and light in a dark one
+    # veins are dark in light stone and light in dark stone
     other = 0.35 + 0.3 * (colour.mean(1, keepdim=True) < 0.4) + 0.0 * colour
     return mix(colour, other, par(p, 3, 0.5, 0.9) * veins + 0.06 * noise[:, 3])
 
@@ -233,7 +233,7 @@ def _leather(_x: Tensor, _y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -
 def _woven(x: Tensor, y: Tensor, noise: Tensor, colour: Tensor, p: Tensor) -> Tensor:
     period = par(p, 1, 0.16, 0.26)
     warp, weft = wave(along(x, y, p), period), wave(along(x, y, p, 0.5), period)
-    # a thread is seen where it lies on top, which changes from crossing to crossing
+    # a thread is visible where it is on top, which changes from crossing to crossing
     over = smooth(warp * weft, -0.15, 0.3)
     threads = over * warp.abs() + (1 - over) * (0.5 - 0.8 * weft.abs())
     return _tone(colour, par(p, 3, 0.3, 0.5) * (threads - 0.4) + 0.04 * noise[:, 0])
@@ -317,7 +317,7 @@ _METAL = ("light grey", "copper", "bronze")
 _DYES = ("red", "orange", "green", "teal", "purple")
 _MIXABLE = ("red", "orange", "yellow", "teal", "blue", "brown")  # reversing their channels changes them
 
-INDUSTRIAL = 9  # so many of the first ones are what machines and moulds make
+INDUSTRIAL = 9  # number of industrial materials, the first ones of the list
 
 MATERIALS: tuple[Material, ...] = (
     Material(("plastic", "plain plastic"), _VIVID + _GREYS, 0.35, 0.0, _mottled(0.0, 0.0, 0.0, 0.02)),

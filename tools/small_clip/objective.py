@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained: open_clip's contrastive loss, and three that tie captions, image and patches to the state."""
+"""Training objective: open_clip's contrastive loss, and losses for the state in captions, images and patches."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,19 +10,19 @@ from torch.nn import functional
 
 from small_clip.feed import Seen
 
-TEMPERATURE = 0.07  # that of CLIP3D-AD's score and map (Eq. 9 and 16), so that what is released is calibrated for them
-PATCH_SHARE = 0.25  # of a patch that a defect must cover to count in full
-CONTRASTIVE_WEIGHT, TEXT_WEIGHT, IMAGE_WEIGHT = 0.1, 0.5, 0.5  # names and materials come second to states
-FAULTY_WEIGHT = 0.5  # of the faulty patches against the flawless ones, each kind averaged for itself
+TEMPERATURE = 0.07  # as in CLIP3D-AD's score and map (Eq. 9 and 16), so that the weights are calibrated for them
+PATCH_SHARE = 0.25  # share of a patch that a defect must cover to count in full
+CONTRASTIVE_WEIGHT, TEXT_WEIGHT, IMAGE_WEIGHT = 0.1, 0.5, 0.5  # names and materials matter less than states
+FAULTY_WEIGHT = 0.5  # weight of anomalous patches relative to normal ones, each averaged separately
 
 
 class Embeddings(NamedTuple):
-    """What the two towers see in n twins, all of length 1.
+    """Embeddings of n twins, unit length.
 
     Attributes:
-        image: (2, n, C) of [CLS]: flawless, faulty.
-        patches: (2, n, N, C), row by row.
-        text: (2, n, C).
+        image: (2, n, C), embeddings of [CLS]: normal, anomalous.
+        patches: (2, n, N, C), embeddings of patches, row by row.
+        text: (2, n, C), embeddings of the captions.
     """
 
     image: Tensor
@@ -31,7 +31,7 @@ class Embeddings(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Scalars."""
+    """Parts of the loss, all scalars."""
 
     contrastive: Tensor
     text: Tensor
@@ -39,19 +39,19 @@ class Losses(NamedTuple):
     patch: Tensor
 
     def total(self) -> Tensor:
-        """What is minimised."""
+        """Weighted sum that is minimised."""
         rest = CONTRASTIVE_WEIGHT * self.contrastive + TEXT_WEIGHT * self.text + IMAGE_WEIGHT * self.image
         return self.patch + rest
 
 
 def embed(clip: Any, features: Tensor, captions: Tensor, corner: tuple[int, int] = (0, 0)) -> Embeddings:
-    """Run both towers behind the frozen stem.
+    """Run both towers on features of the frozen stem.
 
     Args:
-        clip: open_clip model on the stem.
-        features: (2, n, 656, h, w), what the stem gives, h = w up to the model's grid.
-        captions: (2, n, length) tokens.
-        corner: which place of the model's grid the first token of smaller images has, row and column.
+        clip: An open_clip model with the stem.
+        features: (2, n, 656, h, w), output of the stem, h = w at most the model's grid.
+        captions: (2, n, length), tokens.
+        corner: Row and column of the first token in the model's grid, for smaller images.
 
     Returns:
         The embeddings, float32.
@@ -66,7 +66,7 @@ def embed(clip: Any, features: Tensor, captions: Tensor, corner: tuple[int, int]
 
 
 def window_of_positions(trunk: Any, side: int, row: int, column: int) -> Tensor:
-    """Position embeddings of [CLS] and a square of `side` x `side` places of the trunk's grid, (1 + side^2, D)."""
+    """Position embeddings of [CLS] and of a `side` x `side` window of the trunk's grid, (1 + side^2, D)."""
     rows, columns = trunk.patch_embed.grid_size
     grid = trunk.pos_embed[0, 1:].view(rows, columns, -1)
     square = grid[row : row + side, column : column + side].reshape(side * side, -1)
@@ -74,11 +74,11 @@ def window_of_positions(trunk: Any, side: int, row: int, column: int) -> Tensor:
 
 
 def encode_text(clip: Any, captions: Tensor) -> Tensor:
-    """open_clip's `encode_text` without the empty places behind the longest caption, which change nothing.
+    """open_clip's `encode_text` without the padding after the longest caption, which has no effect.
 
     Args:
-        clip: open_clip model with its plain text transformer.
-        captions: (n, length) tokens, 0 behind the end.
+        clip: An open_clip model with the plain text transformer.
+        captions: (n, length), tokens, 0 after the end.
 
     Returns:
         (n, C), not normalised.
@@ -94,14 +94,14 @@ def encode_text(clip: Any, captions: Tensor) -> Tensor:
 
 
 def state_logits(embeddings: Tensor, text: Tensor) -> Tensor:
-    """How much more something looks like what is said of faulty parts than of flawless ones.
+    """Compute how much more similar embeddings are to anomalous captions than to normal ones.
 
-    Both are ensembles, as T+ and T- of CLIP3D-AD are: the mean of all captions of the batch, of length 1. Against its
-    own two captions alone, every image would chase a direction of its own until the text tower knows the states.
+    Both are ensembles like T+ and T- of CLIP3D-AD: the normalised mean of all captions of the batch. Compared with its
+    own two captions only, every image would follow a direction of its own until the text tower knows the states.
 
     Args:
-        embeddings: (..., C) of length 1.
-        text: (2, n, C) captions: flawless, faulty.
+        embeddings: (..., C), unit length.
+        text: (2, n, C), embeddings of captions: normal, anomalous.
 
     Returns:
         (...), the logit of CLIP3D-AD's softmax over the two.
@@ -111,16 +111,16 @@ def state_logits(embeddings: Tensor, text: Tensor) -> Tensor:
 
 
 def losses(embeddings: Embeddings, pairs: Seen, scale: Tensor, contrastive: Callable[..., Tensor]) -> Losses:
-    """The losses of a batch.
+    """Compute the losses of a batch.
 
     Args:
-        embeddings: of the pairs.
-        pairs: for masks and what can be seen.
-        scale: the model's logit scale (already exponentiated).
+        embeddings: Embeddings of the twins.
+        pairs: The twins, with masks and visibility.
+        scale: The model's logit scale (already exponentiated).
         contrastive: open_clip's `ClipLoss()`.
 
     Returns:
-        The losses; faulty twins whose defect nobody could see count in the first two only.
+        The losses; anomalous twins with an invisible defect only count in the first two.
     """
     image, patches, text = embeddings
     sure = pairs.sure.float()
@@ -135,7 +135,7 @@ def losses(embeddings: Embeddings, pairs: Seen, scale: Tensor, contrastive: Call
         _told_apart(whole, sure) + 0.5 * _mean(functional.softplus(whole[0] - whole[1]), sure),
         _mean(functional.softplus(patch.flatten(0, 1)), clean)
         + FAULTY_WEIGHT * _mean(functional.softplus(-patch[1]), faulty)
-        + _mean(functional.softplus(patch[0] - patch[1]), faulty),  # twins in order, whatever else the patch shows
+        + _mean(functional.softplus(patch[0] - patch[1]), faulty),  # only the order of the twins
     )
 
 
@@ -144,6 +144,6 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _told_apart(logits: Tensor, sure: Tensor) -> Tensor:
-    """Cross-entropy of (2, n) logits: flawless, faulty."""
+    """Cross-entropy of (2, n) logits: normal, anomalous."""
     both = torch.cat([functional.softplus(logits[0]), functional.softplus(-logits[1])])
     return _mean(both, torch.cat([torch.ones_like(sure), sure]))

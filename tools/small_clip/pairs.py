@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image-text pairs: each part twice, flawless and faulty, as a photograph or as a turned point cloud."""
+"""Image-text pairs: each part twice, normal and anomalous, as a photograph or as a rotated point cloud."""
 
 from typing import NamedTuple
 
@@ -17,21 +17,21 @@ from small_clip.shapes import SHAPES
 from small_clip.turning import draw_scan, draw_turn, turn
 
 VIEW_SHARE = 0.5
-_TWICE = 0.15  # share of parts with two defects
-_INDUSTRIAL = 0.4  # share of the parts that are of one of the first materials: plastic, rubber, metal
-_BLURRED = 0.3  # share of the photographs out of focus
-_DEEPEST = 3.0  # views show parts up to so many times as high as photographs, which see little of it from above
-_VISIBLE = 0.02  # mean difference over the mask below which nobody could see the defect
+_TWICE = 0.15  # share of anomalous parts with two defects
+_INDUSTRIAL = 0.4  # share of parts of one of the first materials: plastic, rubber, metal
+_BLURRED = 0.3  # share of photographs out of focus
+_DEEPEST = 3.0  # largest factor of heights in views; photographs from above show little of the height
+_VISIBLE = 0.02  # mean difference in the mask below which a defect counts as invisible
 
 
 class Pairs(NamedTuple):
-    """n twins.
+    """Images and captions of n twins.
 
     Attributes:
-        images: (2, n, 3, S, S) RGB in [0, 1]: flawless, faulty.
+        images: (2, n, 3, S, S) RGB in [0, 1]: normal, anomalous.
         masks: (n, S, S) bool, where the defect is.
-        captions: (2, n, length) tokens.
-        sure: (n,) bool, the difference can be seen.
+        captions: (2, n, length), tokens.
+        sure: (n,) bool, true = the defect is visible.
     """
 
     images: Tensor
@@ -46,12 +46,12 @@ def make_pairs(
     """Make n twins.
 
     Args:
-        dice: source; the same one gives the same pairs.
-        captions: the writer.
-        count: n.
-        size: rows and columns of the images.
-        radius: smallest and largest radius of a part in pixels.
-        ease: from 0, every defect, to 1, large and conspicuous ones.
+        dice: Source of random numbers; the same seed gives the same pairs.
+        captions: Writer of captions.
+        count: Number of twins, n.
+        size: Rows and columns of the images.
+        radius: Smallest and largest radius of a part in pixels.
+        ease: From 0 (all defects) to 1 (only large and conspicuous ones).
 
     Returns:
         The pairs.
@@ -73,7 +73,7 @@ def make_pairs(
     scan, turns = draw_scan(dice, solid[0].height, noise[views], scale[views]), draw_turn(dice, len(views))
     turned = [turn(twin, mask[views], scan, turns, scale[views]) for twin in solid]
     images = torch.cat([torch.stack([image for image, _ in turned]), _develop(dice, torch.stack(pictures))], dim=1)
-    # a missing piece is marked where the flawless twin has it
+    # a missing piece is marked where the normal twin has it
     masks = torch.cat([turned[0][1] | turned[1][1], mask[photos]])
 
     difference = (images[1] - images[0]).abs().amax(1)
@@ -84,7 +84,7 @@ def make_pairs(
 
 
 def _part_coordinates(dice: Dice, size: int, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each pixel looks in part coordinates: turned, moved, a little foreshortened, sometimes mirrored."""
+    """Part coordinates of each pixel: rotated, shifted, a little foreshortened, sometimes mirrored."""
     count = len(scale)
     room = (size / 2 - 0.8 * scale).clamp(min=size * 0.06)
     centre = size / 2 + room[:, None] * dice.uniform(count, 2, low=-0.8, high=0.8)
@@ -100,7 +100,7 @@ def _part_coordinates(dice: Dice, size: int, scale: Tensor) -> tuple[Tensor, Ten
 def _flawless(
     dice: Dice, shape: Tensor, material: Tensor, place: tuple[Tensor, Tensor], noise: Tensor, scale: Tensor
 ) -> tuple[Part, Tensor, Tensor]:
-    """The parts, the index of their colours and their gloss."""
+    """Make normal parts; returns also the index of their colours and their gloss."""
     count = len(shape)
     (x, y), soft = place, spread(1 / scale)
     of_shape, of_material, choice = dice.uniform(count, 8), dice.uniform(count, 4), dice.uniform(count)
@@ -126,7 +126,7 @@ def _flawless(
 def _faulty(
     dice: Dice, part: Part, view: Tensor, noise: Tensor, scale: Tensor, ease: float
 ) -> tuple[Part, Tensor, Tensor]:
-    """The twins, where they are spoiled, and by what; some twice, of which captions name the first."""
+    """Make anomalous twins; returns also masks and kinds of defects (of two defects the first, for captions)."""
     kind = draw_kinds(dice, view, ease)
     faulty, mask = spoil(part, draw_patches(dice, part, noise.roll(1, 0), scale, ease), kind)
     again = dice.chance(_TWICE, len(view))
@@ -140,7 +140,7 @@ def _rows(part: Part, rows: Tensor) -> Part:
 
 
 def _develop(dice: Dice, images: Tensor) -> Tensor:
-    """Focus, exposure and contrast of the camera, the same for twins."""
+    """Apply focus, exposure and contrast of the camera, the same for both twins."""
     count = images.shape[1]
     soft = functional.avg_pool2d(images.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(images)
     images = torch.where(dice.chance(_BLURRED, count, 1, 1, 1), soft, images)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patterns in the surface of any part: ribs, threads, slots, treads, knurls, rings. Defects break what repeats."""
+"""Periodic patterns on the surface of parts, which defects interrupt: ribs, threads, slots, treads, knurls, rings."""
 
 import math
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 from small_clip.fields import Dice, chosen, ramp, spread
 
-_SHARE = 0.45  # of the parts that have a pattern
+_SHARE = 0.45  # share of parts with a pattern
 _PERIODS = (0.10, 0.45)  # part radii
 _HEIGHTS = (0.015, 0.09)  # part radii
 
 
 def draw_reliefs(dice: Dice, x: Tensor, y: Tensor) -> Tensor:
-    """Draw what is to be added to the height of each part.
+    """Draw patterns that are added to the height of each part.
 
     Args:
-        dice: source.
-        x: (n, S, S) part coordinates.
-        y: (n, S, S) part coordinates.
+        dice: Source of random numbers.
+        x: (n, S, S), column in part coordinates.
+        y: (n, S, S), row in part coordinates.
 
     Returns:
         (n, S, S) in part radii, at least 0; 0 everywhere for parts without a pattern.
@@ -40,7 +40,7 @@ def draw_reliefs(dice: Dice, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _bars(u: Tensor, width: Tensor, edge: Tensor) -> Tensor:
-    """1 on a share `width` of each unit of u, with flanks `edge` wide, 0 between."""
+    """1 on a share `width` of each unit of u, 0 elsewhere, with flanks of width `edge`."""
     from_middle = (torch.remainder(u, 1.0) - 0.5).abs()
     return ramp((0.5 * width - from_middle) / edge + 0.5)
 
@@ -54,13 +54,13 @@ def _waves(u: Tensor, _v: Tensor, _width: Tensor, _edge: Tensor, _shift: Tensor)
 
 
 def _treads(u: Tensor, v: Tensor, width: Tensor, edge: Tensor, shift: Tensor) -> Tensor:
-    """Blocks in rows that are shifted against each other."""
+    """Blocks in rows that are shifted relative to each other."""
     row = v.floor()
     return _bars(u + shift * row, 0.5 + 0.5 * width, edge) * _bars(v, 0.6 + 0.4 * width, edge)
 
 
 def _slots(u: Tensor, v: Tensor, width: Tensor, edge: Tensor, shift: Tensor) -> Tensor:
-    """Short grooves in an otherwise even surface."""
+    """Short grooves in a flat surface."""
     row = (0.5 * v).floor()
     return 1 - _bars(u + shift * row, 0.5 * width, edge) * _bars(0.5 * v, 0.8 * width + 0.2, edge)
 

@@ -31,7 +31,7 @@ class Shape(NamedTuple):
 
 
 def count(p: Tensor, i: int, low: int, high: int) -> Tensor:
-    """Whole number from `low` to `high` (both included) of each individual, as a float (n, 1, 1)."""
+    """Integer from `low` to `high` (inclusive) for each individual, as a float (n, 1, 1)."""
     return par(p, i, low, high + 1).floor().clamp(max=high)
 
 
@@ -82,7 +82,7 @@ def polar(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fold(x: Tensor, y: Tensor, k: Length) -> tuple[Tensor, Tensor]:
-    """Coordinates turned into the sector of width 2 pi / k around the x axis: k-fold rotation symmetry."""
+    """Coordinates rotated into the sector of width 2 pi / k around the x axis: k-fold rotational symmetry."""
     rho, angle = polar(x, y)
     angle = repeat(angle, 2 * math.pi / k)
     return rho * angle.cos(), rho * angle.sin()
@@ -114,7 +114,7 @@ def star(x: Tensor, y: Tensor, k: Tensor, outer: Length, inner: Length) -> Tenso
     u, v = fold(x, y, k)
     nx, ny = inner * torch.sin(math.pi / k), outer - inner * torch.cos(math.pi / k)
     norm = torch.hypot(nx, ny)
-    # A sharp tip would reach far out between pixels: it is cut off across its end.
+    # A sharp tip would extend far out between pixels, so its end is cut off.
     u = u - outer
     return torch.maximum(u * (nx / norm) + v.abs() * (ny / norm), u)
 

@@ -36,7 +36,7 @@ def _square_flange(x: Tensor, y: Tensor, p: Tensor, soft: Tensor) -> Tensor:
 
 
 def _triangular_flange(x: Tensor, y: Tensor, p: Tensor, soft: Tensor) -> Tensor:
-    # A mitred triangle has no round corners: the disc cuts them off.
+    # The corners of a mitred triangle are sharp, so the disc cuts them off.
     rho, bore = torch.hypot(x, y), par(p, 0, 0.15, 0.28)
     u, v = fold(x, y, 3)
     holes = torch.minimum(rho - bore, torch.hypot(u - 0.7, v) - par(p, 1, 0.06, 0.1))
@@ -111,7 +111,7 @@ def _paper_clip(x: Tensor, y: Tensor, p: Tensor, soft: Tensor) -> Tensor:
     past = (x.abs() - par(p, 3, 0.41, 0.44)).relu_()
     right = (((torch.hypot(past, y - gap / 2) - a - gap).abs() - gap).abs()) - w
     left = (torch.hypot(past, y + gap / 2) - a - gap).abs() - w
-    # The halves overlap a little, so that wires which go on leave no seam.
+    # The halves overlap a little, so that continuing wires have no seam.
     d = torch.minimum(torch.maximum(right, -x - w), torch.maximum(left, x - w))
     return solid(d, 0.06 + par(p, 4, 1, 3) * w * dome(d, w), soft)
 

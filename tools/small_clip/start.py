@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the vision tower starts: a tower that sees few pairs would spend most of them on learning this by itself."""
+"""Initialisation of the vision tower, which otherwise would need most of its few training pairs to learn this."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_POSITION_DEVIATION = 0.25  # what a patch's place brings into the first block
+_POSITION_DEVIATION = 0.25  # standard deviation of the position embeddings
 
 
 @torch.no_grad()
 def order_positions(trunk: Any) -> None:
-    """Make neighbours alike: position embeddings of sines and cosines of row and column.
+    """Set the position embeddings to sines and cosines of row and column, so that neighbours are similar.
 
-    Beyer et al., "Better plain ViT baselines for ImageNet-1k" (arXiv 2205.01580), do the same and keep them fixed; here
-    they are trained on.
+    Beyer et al., "Better plain ViT baselines for ImageNet-1k" (arXiv 2205.01580), do the same but keep them fixed; here
+    training continues from them.
 
     Args:
         trunk: timm's vision transformer; changed in place.
@@ -29,11 +29,11 @@ def order_positions(trunk: Any) -> None:
 
 @torch.no_grad()
 def standardise(trunk: Any, features: Tensor) -> None:
-    """Note mean and standard deviation of each of the stem's channels.
+    """Set mean and standard deviation of each of the stem's channels.
 
     Args:
         trunk: timm's vision transformer on the stem; changed in place.
-        features: (N, 656, h, w) of some hundred training images.
+        features: (N, 656, h, w), features of a few hundred training images.
     """
     channels = features.transpose(0, 1).flatten(1)
     trunk.patch_embed.mean.copy_(channels.mean(1))

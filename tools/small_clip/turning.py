@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The look of a rotated point cloud: grey points under a head-light, as small squares on white, with gaps and noise."""
+"""Views of a rotated point cloud: grey points lit from the camera, as small squares on white, with gaps and noise."""
 
 from typing import NamedTuple
 
@@ -12,24 +12,24 @@ from small_clip.defects import Part
 from small_clip.fields import Dice, slopes, spread
 
 _FAR = 1 << 40
-_GREY = 0.7  # of a surface that faces the light, as the package's own views
-_NOISY, _NOISE = 0.7, 0.006  # share of the scans with noise, and its largest standard deviation in part radii
-_SPECKLED, _SPECKLES = 0.5, 0.04  # share of the scans that lack single points, and how many at most
-_RAGGED, _FLYING = 0.7, 0.4  # share of the scans with flying points, and how many at steep edges at most
-_EDGE, _STEEP = 5, 4.0  # pixels around a point, and the step within them from which on they are a steep edge
-_WINDOWS = (3, 5, 7)  # pixels that normals are smoothed over, more where the scan is enlarged
-_DEPTH_STEPS = 64  # of a pixel: depths are compared as whole numbers, exactly
+_GREY = 0.7  # brightness of a surface that faces the light, as in the package's views
+_NOISY, _NOISE = 0.7, 0.006  # share of scans with noise, and its largest standard deviation in part radii
+_SPECKLED, _SPECKLES = 0.5, 0.04  # share of scans that lack single points, and largest share of these points
+_RAGGED, _FLYING = 0.7, 0.4  # share of scans with flying points, and their largest share at steep edges
+_EDGE, _STEEP = 5, 4.0  # pixels around a point, and the smallest step within them that is a steep edge
+_WINDOWS = (3, 5, 7)  # pixels that normals are smoothed over, more if the scan is enlarged
+_DEPTH_STEPS = 64  # steps per pixel: depths are compared exactly, as integers
 
 
 class Scan(NamedTuple):
-    """What a scanner does to n parts, the same for twins.
+    """Noise and missing points of the scans of n parts, the same for both twins.
 
     Attributes:
-        noise: (n, S, S) in part radii, added to the height.
-        hole: (n, S, S) bool, not measured.
-        flying: (n, S, S) bool, points that a steep edge near them sends astray, between its top and its foot.
-        level: (n, S, S) in [0, 1], how far up.
-        window: (n,) index into the windows that normals are smoothed over.
+        noise: (n, S, S), in part radii, added to the height.
+        hole: (n, S, S) bool, true = not measured.
+        flying: (n, S, S) bool, true = flying point near a steep edge, between its top and its foot.
+        level: (n, S, S), height of flying points between foot (0) and top (1).
+        window: (n,), index of the window that normals are smoothed over.
     """
 
     noise: Tensor
@@ -40,20 +40,20 @@ class Scan(NamedTuple):
 
 
 def draw_turn(dice: Dice, count: int) -> Tensor:
-    """(n, 4): angles about columns, rows and the line of sight in radians, each up to 20 degrees, and zoom."""
+    """Draw angles about columns, rows and the line of sight (radians, up to 20 degrees each), and zoom: (n, 4)."""
     angles = dice.uniform(count, 3, low=-0.35, high=0.35)
     angles = torch.where(dice.chance(0.25, count, 3), 0.0, angles)
     return torch.cat([angles, dice.uniform(count, 1, low=0.9, high=1.25)], dim=1)
 
 
 def draw_scan(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Scan:
-    """Draw what a scanner adds and leaves out: behind steep walls, more or less, at their edges, and single points.
+    """Draw the noise of scans, and points that are missing behind steep walls, at their edges, and at random.
 
     Args:
-        dice: source.
-        height: (n, S, S) of the flawless parts in part radii.
-        noise: (n, 4, S, S).
-        scale: (n,) pixels of a part radius.
+        dice: Source of random numbers.
+        height: (n, S, S), height of the normal parts in part radii.
+        noise: (n, 4, S, S), noise of all `PERIODS`.
+        scale: (n,), pixels per part radius.
 
     Returns:
         The scan.
@@ -65,7 +65,7 @@ def draw_scan(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Scan:
     lacking = dice.uniform(count, high=_SPECKLES) * dice.chance(_SPECKLED, count)
     deviation = dice.uniform(count, high=_NOISE) * dice.chance(_NOISY, count)
     astray = dice.uniform(count, high=_FLYING) * dice.chance(_RAGGED, count)
-    small = -(-size // 2)  # flying points come in clumps of two by two
+    small = -(-size // 2)  # flying points come in blocks of two by two
     clumps = dice.uniform(2, count, small, small).repeat_interleave(2, 2).repeat_interleave(2, 3)[..., :size, :size]
     return Scan(
         noise=dice.normal(count, size, size) * spread(deviation),
@@ -77,13 +77,13 @@ def draw_scan(dice: Dice, height: Tensor, noise: Tensor, scale: Tensor) -> Scan:
 
 
 def head_light(height: Tensor, rotations: Tensor, scale: Tensor, window: Tensor) -> Tensor:
-    """Cosine between the turned surfaces' normals and the line of sight.
+    """Cosine between the rotated surfaces' normals and the line of sight.
 
     Args:
-        height: (n, S, S) in part radii.
-        rotations: (n, 3, 3).
-        scale: (n,) pixels of a part radius.
-        window: (n,) index of the pixels that heights are smoothed over.
+        height: (n, S, S), in part radii.
+        rotations: (n, 3, 3), rotation of each part.
+        scale: (n,), pixels per part radius.
+        window: (n,), index of the window that heights are smoothed over.
 
     Returns:
         (n, S, S) in [0, 1].
@@ -96,17 +96,17 @@ def head_light(height: Tensor, rotations: Tensor, scale: Tensor, window: Tensor)
 
 
 def turn(part: Part, marks: Tensor, scan: Scan, turns: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Scan and rotate n parts and draw their points, grey under a head-light.
+    """Scan and rotate n parts, and draw their points, grey and lit from the camera.
 
     Args:
-        part: n parts; height 0 is background, which is not drawn.
-        marks: (n, S, S) bool, carried along.
-        scan: what the scanner does.
-        turns: (n, 4), `draw_turn`.
-        scale: (n,) pixels of a part radius.
+        part: The n parts; height 0 is background, which is not drawn.
+        marks: (n, S, S) bool, a mask that is rotated as well.
+        scan: Noise and missing points.
+        turns: (n, 4), result of `draw_turn`.
+        scale: (n,), pixels per part radius.
 
     Returns:
-        (n, 3, S, S) RGB in [0, 1], white where nothing is, and the marks as the view shows them, (n, S, S) bool.
+        (n, 3, S, S) RGB in [0, 1], white where there is no point, and the visible marks, (n, S, S) bool.
     """
     height = _at_edges((part.height + scan.noise).where(part.height > 0.02, part.height), scan, scale)
     hole = part.hole | scan.hole
@@ -116,7 +116,7 @@ def turn(part: Part, marks: Tensor, scan: Scan, turns: Tensor, scale: Tensor) ->
     up = up - spread(up.sum((1, 2)) / (height > 0.02).sum((1, 2)).clamp(min=1))
     points = torch.stack([line.expand_as(up), line[:, None].expand_as(up), -up], dim=1).reshape(count, 3, -1)
     about_columns, about_rows, about_sight, zoom = turns.unbind(1)
-    # Eq. 1: the first angle turns about z, the last about x, both the other way round
+    # Eq. 1: the first angle rotates about z, the last about x, both in the opposite direction
     rotations = rotation_matrix(-about_sight, about_rows, -about_columns)
     turned = (rotations @ points) * spread(zoom)
     column, row = ((turned[:, axis] + size / 2).floor().long() for axis in (0, 1))
@@ -137,7 +137,7 @@ def turn(part: Part, marks: Tensor, scan: Scan, turns: Tensor, scale: Tensor) ->
 
 
 def _at_edges(height: Tensor, scan: Scan, scale: Tensor) -> Tensor:
-    """(n, S, S), with the flying points of steep edges, some of them beside the part."""
+    """Heights (n, S, S) with the flying points of steep edges, some of them beside the part."""
     top = functional.max_pool2d(height, _EDGE, 1, _EDGE // 2)
     foot = -functional.max_pool2d(-height, _EDGE, 1, _EDGE // 2)
     steep = (top - foot) * spread(scale) > _STEEP
@@ -145,7 +145,7 @@ def _at_edges(height: Tensor, scan: Scan, scale: Tensor) -> Tensor:
 
 
 def _grow(buffer: Tensor, price: int) -> Tensor:
-    """Let every point fill a 3 x 3 square that falls away from the viewer by one pixel per pixel."""
+    """Let every point fill a 3 x 3 square that recedes from the viewer by one pixel per pixel."""
     for axis in (1, 2):
         grown = buffer.clone()
         length = buffer.shape[axis] - 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BTF as an anomalib model: wiring between data, callbacks, memory bank, metrics and checkpoints."""
+"""BTF as an anomalib model: connects data, callbacks, memory bank, metrics and checkpoints."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,23 +28,23 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
 
     Horwitz & Hoshen, "Back to the Feature: Classical 3D Features are (Almost) All You Need for 3D Anomaly Detection",
     arXiv 2203.05550. Needs batches with RGB `image` and organised XYZ `depth_map` (metres, camera frame, (0, 0, 0) =
-    not measured). What is not foreground is black and has no points; it is scored as all else is.
+    not measured). Background is black and has no points; it is scored like everything else.
 
     Args:
-        mode: "fpfh", "rgb" or "rgb+fpfh", the latter being what the paper calls BTF. What has FPFH cannot be exported.
-        image_size: height and width that picture and cloud are brought to.
-        backbone: the network of timm that reads the pictures.
-        layers: its stages whose features are taken, the finest first.
-        pre_trained: take ImageNet weights, which are downloaded, but for those of tf_efficientnet_lite0, which are
-            installed; False for random ones, whose scores mean nothing.
-        backbone_weights: path of a local weights file to take instead.
-        coreset_sampling_ratio: share of the training patches that the bank keeps.
-        num_neighbors: neighbours in the bank that the image's score is weighed by; BTF has 3, PatchCore 9.
-        seed: of the coreset; None takes the one that was given to `seed_everything`, or torch's.
-        pre_processor: see `AnomalibModule`; the default only resizes, mean and deviation are in the model.
-        post_processor: see `AnomalibModule`.
-        evaluator: see `AnomalibModule`; the default has the metrics of `Clip3dAd`; all see raw scores.
-        visualizer: see `AnomalibModule`; the default is that of `Clip3dAd`.
+        mode: "fpfh", "rgb" or "rgb+fpfh"; the last is what the paper calls BTF. Modes with FPFH cannot be exported.
+        image_size: Height and width that image and cloud are resized to.
+        backbone: timm network that computes the features of the images.
+        layers: Stages of the backbone whose features are used, the finest first.
+        pre_trained: Use ImageNet weights, which are downloaded (those of tf_efficientnet_lite0 are installed); False
+            for random weights, whose scores mean nothing.
+        backbone_weights: Path of a local weights file to use instead.
+        coreset_sampling_ratio: Share of the training patches that the bank keeps.
+        num_neighbors: Number of neighbours in the bank that weight the image score; 3 in BTF, 9 in PatchCore.
+        seed: Seed of the coreset; None uses that of `seed_everything`, or torch's.
+        pre_processor: See `AnomalibModule`; the default only resizes, normalisation is in the model.
+        post_processor: See `AnomalibModule`.
+        evaluator: See `AnomalibModule`; the default has the metrics of `Clip3dAd`, all on raw scores.
+        visualizer: See `AnomalibModule`; the default is that of `Clip3dAd`.
     """
 
     unbounded_scores = True
@@ -72,7 +72,7 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         if not 0 < coreset_sampling_ratio <= 1:
             msg = f"coreset_sampling_ratio={coreset_sampling_ratio}: a share in (0, 1] is needed"
             raise InputError(msg)
-        self._image_size = (image_size, image_size)  # for the pre-processor that super().__init__() makes
+        self._image_size = (image_size, image_size)  # for the default pre-processor
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         with_rgb = mode != "fpfh"
         extractor = load_backbone(backbone, layers, pre_trained, backbone_weights) if with_rgb else None
@@ -83,7 +83,7 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
-        """Resize, bicubic; None for BTF's 224 x 224."""
+        """Resize images, bicubic; None means BTF's 224 x 224."""
         return RGBXYZModel.configure_pre_processor(image_size or (224, 224))
 
     # ------------------------------------------------------------------ steps
@@ -96,18 +96,18 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         self.model.memory.choose_coreset(self.coreset_sampling_ratio, seed)
 
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Score by the distance to the bank, as `RGBXYZModel.judge`; raises ValueError if the bank is empty."""
+        """Score by the distance to the bank; raises ValueError if it is empty. See `RGBXYZModel.judge`."""
         return self.model(image, xyz, foreground)
 
     # ------------------------------------------------------------------ files
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the bank.
+        """Load the bank.
 
         Raises:
-            ValueError: If the checkpoint is of another kind of model, of other arguments or another backbone.
+            ValueError: If the checkpoint is from another model, other arguments or another backbone.
         """
         then, now = checkpoint.get("hyper_parameters", {}), self.hparams
-        # another mode, backbone or layers have other weights as well; what says so comes after
+        # another mode, backbone or layers also have other weights; the parent's check reports those
         alike = all(list(then.get(name, ())) == list(now[name]) for name in ("mode", "backbone", "layers"))
         if alike and checkpoint.get("tower_hash", self.tower_hash) != self.tower_hash:
             msg = f"ckpt_path: the bank was filled with other weights of {now['backbone']}; give the same pre_trained "
@@ -119,7 +119,7 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         """See `RGBXYZExportMixin`.
 
         Raises:
-            ValueError: If the model reads FPFH, whose neighbours are found by a tree that no graph can hold.
+            ValueError: If the model uses FPFH, whose tree search for neighbours cannot be part of a graph.
         """
         if self.mode != "rgb":
             msg = f"export_type: mode={self.mode!r} searches a tree for each point's neighbours, which neither ONNX "

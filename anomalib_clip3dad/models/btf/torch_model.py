@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Back to the Feature as a module of tensors: picture, cloud and foreground in, score and map out."""
+"""Back to the Feature as a module of tensors: image, cloud and foreground in, score and anomaly map out."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ from anomalib_clip3dad.geometry.fpfh import organised_fpfh
 from anomalib_clip3dad.models.backbone import patch_features
 from anomalib_clip3dad.models.patch_memory import PatchMemory
 
-_PATCH = 8  # pixels: 28 x 28 patches of 224 x 224, those of the finest stage that the backbone gives
+_PATCH = 8  # side of a patch in pixels: 28 x 28 patches at 224 x 224, as in the finest stage of the backbone
 
 
 class BtfModel(nn.Module):
     """BTF (Horwitz & Hoshen, "Back to the Feature", arXiv 2203.05550) on anomalib's PatchCore.
 
     Args:
-        extractor: the frozen network that reads the pictures; None for none.
-        with_fpfh: whether the cloud is read.
-        num_neighbors: see `PatchMemory`.
+        extractor: Frozen network that computes the features of the images; None to use no images.
+        with_fpfh: Whether FPFH of the cloud are used.
+        num_neighbors: See `PatchMemory`.
     """
 
     def __init__(self, extractor: TimmFeatureExtractor | None, with_fpfh: bool = True, num_neighbors: int = 3) -> None:
@@ -32,7 +32,7 @@ class BtfModel(nn.Module):
         self.memory = PatchMemory(num_neighbors)
 
     def embed(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor:
-        """Features of the patches: of RGB, then of FPFH, as they are, so that FPFH's outweigh the others.
+        """Compute features of patches: RGB, then FPFH, unscaled as in BTF, so that FPFH outweigh RGB.
 
         Args:
             image: `(B, 3, S, S)` RGB in [0, 1].
@@ -40,7 +40,7 @@ class BtfModel(nn.Module):
             foreground: `(B, S, S)` bool.
 
         Returns:
-            `(B, C, h, w)`; FPFH of patches without a point are zeros.
+            `(B, C, h, w)`; FPFH of patches without points are zeros.
         """
         maps = [patch_features(self.tower, image * foreground[:, None])] if self.with_rgb else []
         rows, columns = maps[0].shape[-2:] if maps else (-(-side // _PATCH) for side in image.shape[-2:])
@@ -50,20 +50,20 @@ class BtfModel(nn.Module):
         return torch.cat(maps, dim=1)
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Judge a batch; arguments are those of `embed`, answer and errors those of `PatchMemory`."""
+        """Score a batch; arguments as for `embed`, result and errors as from `PatchMemory`."""
         height, width = image.shape[-2:]
         return self.memory(self.embed(image, xyz, foreground), (height, width))
 
 
 def pool_to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Average features of pixels to features of patches, as BTF does: over 3 x 3 pixels, then over each patch.
+    """Average features of pixels to features of patches as in BTF: over 3 x 3 pixels, then over each patch.
 
     Args:
-        maps: `(B, C, H, W)`.
-        grid: rows and columns of patches.
+        maps: `(B, C, H, W)`, features of pixels.
+        grid: Rows and columns of patches.
 
     Returns:
-        `(B, C, *grid)`.
+        `(B, C, *grid)`, features of patches.
 
     Example:
         >>> pool_to_grid(torch.arange(16.0).reshape(1, 1, 4, 4), (1, 2)).tolist()

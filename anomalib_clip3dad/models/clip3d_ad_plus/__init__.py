@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clip3dAdPlus: words, a memory of the colours, a memory of the surface and what was not measured, judged together."""
+"""Clip3dAdPlus: prompts, memory banks of colours and surface, and missing measurements, combined to one score."""
 
 from .evidence import Evidence
 from .lightning_model import Clip3dAdPlus

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces of evidence, each brought to its own scale on the shots alone, and what they say together."""
+"""Pieces of evidence, each scaled with the shots alone, and their combination to one score and map."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from torch.nn import functional
 
 from anomalib_clip3dad.data.batch import EVIDENCE_KINDS
 
-_TOP = 3  # patches that a score goes by: one alone is noise
-# Few shots agree by chance, and one always does: deviations of less than this over the root of their number are not
-# believed. Chosen on Toy3D, where 0.25 to 0.5 of four shots are alike.
-_LEAST_DEVIATION = 0.5  # of the maps' scores, whose mean on the shots is 1
-_LEAST_LOGIT = 1.0  # of the words, whatever the number of shots: they know nothing of them
-_LEAST_SPREAD = 1e-3  # of the maps
+_TOP = 3  # number of patches that a score is averaged over: a single one is noise
+# A few shots can agree by chance, and a single one always does, so deviations are at least this over the square root of
+# the number of shots. Chosen on Toy3D, where 0.25 to 0.5 give the same results with four shots.
+_LEAST_DEVIATION = 0.5  # for scores of maps, whose mean on the shots is 1
+_LEAST_LOGIT = 1.0  # for logits of the prompts, for any number of shots, since they do not depend on the shots
+_LEAST_SPREAD = 1e-3  # for values of maps
 
 
 class Evidence(NamedTuple):
-    """What B samples show, before any scale; larger = more anomalous.
+    """Unscaled evidence of B samples; larger = more anomalous.
 
     Attributes:
         maps: (B, 4, h, w), see `EVIDENCE_KINDS`.
@@ -34,17 +34,17 @@ class Evidence(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["Evidence"]) -> "Evidence":
-        """The evidence of several batches as that of one."""
+        """Concatenate the evidence of several batches."""
         return cls(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
 class Flawed(NamedTuple):
-    """What N synthetic anomalies on the shots show.
+    """Evidence of N synthetic anomalies on the shots.
 
     Attributes:
-        evidence: of the N samples, each compared with the shots other than its own.
-        shot: (N,) int64, which shot each was put on.
-        kind: (N,) int64, what kind of anomaly it is.
+        evidence: Evidence of the N samples, each compared with all shots except its own.
+        shot: (N,) int64, number of the shot that the anomaly was put on.
+        kind: (N,) int64, number of the kind of anomaly.
         mask: (N, h, w), share of each patch that the anomaly covers.
     """
 
@@ -55,7 +55,7 @@ class Flawed(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What all evidence says together.
+    """Combination of all evidence.
 
     Attributes:
         score: (B,) in [0, 1).
@@ -70,16 +70,16 @@ class Judgement(NamedTuple):
 
 
 class EvidenceScale(nn.Module):
-    """Knows how much of each piece of evidence normal parts show, and weighs it by how well it tells anomalies on them.
+    """Scales each piece of evidence to that of normal parts, and weights it by how well it detects anomalies on them.
 
-    A memory is no reference for parts in any pose, nor words for what they do not know: both show on the shots alone,
-    by how far synthetic anomalies lift a piece of evidence above what the shots differ in among themselves. Score and
-    map are weighed apart.
+    A memory bank is no good reference for parts in arbitrary poses, nor are prompts for concepts that CLIP does not
+    know. The shots reveal both: the weight is how far synthetic anomalies raise a piece of evidence above the
+    differences among the shots. Score and map have separate weights.
 
-    Beyond the papers: our choice.
+    Not in the papers; our choice.
 
     Args:
-        num_words: number of the words' logits.
+        num_words: Number of logits of the prompts, 1 or 2.
     """
 
     median: Tensor
@@ -100,10 +100,10 @@ class EvidenceScale(nn.Module):
         """Learn the scales.
 
         Args:
-            left_out: of the k shots, each compared with the others only.
-            turned_words: (N, 1 or 2), the words' logits of the shots turned in the plane of the picture.
-            least_spread: (4,), of each map: less is rounding.
-            flawed: synthetic anomalies on the shots.
+            left_out: Evidence of the k shots, each compared with all others.
+            turned_words: (N, 1 or 2), logits of the prompts for the shots rotated in the image plane.
+            least_spread: (4,), smallest spread of each map that is more than rounding.
+            flawed: Synthetic anomalies on the shots.
         """
         on_part = left_out.part > 0
         patches = torch.stack([kind[on_part] for kind in left_out.maps.unbind(dim=1)])
@@ -121,7 +121,7 @@ class EvidenceScale(nn.Module):
         self._weigh(left_out, flawed)
 
     def _weigh(self, left_out: Evidence, flawed: Flawed) -> None:
-        """Weights in [0, 1]: by how many deviations anomalies lift a piece of evidence, of the kind that does most."""
+        """Set weights in [0, 1]: how many deviations the best detected kind of anomaly lifts each piece of evidence."""
         shots, lifted = self._found(left_out), self._found(flawed.evidence)
         lift = lifted - shots[flawed.shot]
         maps = self.scaled(flawed.evidence)
@@ -131,7 +131,7 @@ class EvidenceScale(nn.Module):
         for kind in flawed.kind.unique():
             those = flawed.kind == kind
             scores.append(_separation(lift[those].T, (shots - shots.mean(dim=0)).T))
-            # a map of these kinds is (4, n): what it shows in the anomalies, and beside them
+            # values of the four maps, (4, n) each: inside the anomalies, and outside
             in_them, beside = (maps[those].transpose(0, 1)[:, where[those]] for where in (inside, outside))
             if in_them.shape[1] and beside.shape[1]:
                 of_maps.append(_separation(in_them - beside.mean(dim=1, keepdim=True), beside))
@@ -139,41 +139,41 @@ class EvidenceScale(nn.Module):
         self.map_weight = torch.stack(of_maps).amax(dim=0) if of_maps else torch.ones_like(self.map_weight)
 
     def _found(self, evidence: Evidence) -> Tensor:
-        """What the score goes by, (B, 4 + 1 or 2)."""
+        """Unscaled pieces of evidence for the score, (B, 4 + 1 or 2)."""
         return torch.cat([part_top(self.scaled(evidence), evidence.part), evidence.words], dim=1)
 
     def scaled(self, evidence: Evidence) -> Tensor:
-        """Bring maps to the unit of the shots.
+        """Scale maps to units of the shots.
 
         Args:
-            evidence: of B samples.
+            evidence: Evidence of B samples.
 
         Returns:
-            (B, 4, h, w), 0 where no more is shown than half of the shots' patches show, and off the part.
+            (B, 4, h, w); 0 up to the median of the shots' patches, and outside the part.
         """
         maps = (evidence.maps - self.median[:, None, None]) / self.spread[:, None, None]
         return maps.clamp(min=0) * (evidence.part > 0)[:, None]
 
     def pieces(self, evidence: Evidence) -> Tensor:
-        """Say how much more each piece of evidence shows than the shots do.
+        """Compare each piece of evidence with that of the shots.
 
         Args:
-            evidence: of B samples.
+            evidence: Evidence of B samples.
 
         Returns:
-            (B, 4 + 2) or (B, 4 + 1), the weighed softplus of deviations above the shots' mean: what is normal adds next
-            to nothing, whatever it is, and one piece alone can show that a part is anomalous.
+            (B, 4 + 2) or (B, 4 + 1), weighted softplus of the deviations above the shots' mean: normal values add
+            almost nothing, and a single piece is enough to show that a part is anomalous.
         """
         return self.score_weight * functional.softplus((self._found(evidence) - self.mean) / self.deviation)
 
     def forward(self, evidence: Evidence) -> Judgement:
-        """Judge: the sum of all pieces, and of all maps.
+        """Compute score and map as the sums of all pieces and of all maps.
 
         Args:
-            evidence: of B samples.
+            evidence: Evidence of B samples.
 
         Returns:
-            Their scores and maps. x / (1 + x) brings both into [0, 1) in their order.
+            Scores and maps; x / (1 + x) maps both to [0, 1) monotonically.
         """
         shares = self.map_weight[:, None, None] * self.scaled(evidence)
         score, total = self.pieces(evidence).sum(dim=1), shares.sum(dim=1)
@@ -181,21 +181,21 @@ class EvidenceScale(nn.Module):
 
 
 def _separation(lift: Tensor, normal: Tensor) -> Tensor:
-    """Mean lift (K, N) over the deviation of lifts and normal values (K, M) together, brought into [0, 1]."""
+    """Mean lift (K, N) over the joint deviation of lifts and normal values (K, M), mapped to [0, 1]."""
     deviation = (lift.var(dim=1, correction=0) + normal.var(dim=1, correction=0) + 1e-6).sqrt()
     return (lift.mean(dim=1) / deviation).clamp(0, 1)
 
 
 def part_top(maps: Tensor, part: Tensor) -> Tensor:
-    """Average the largest places of maps on the part.
+    """Average the largest values of maps on the part.
 
     Args:
-        maps: (B, K, h, w).
+        maps: (B, K, h, w), maps of patches.
         part: (B, h, w), share of each patch that shows the part.
 
     Returns:
-        (B, K), the mean of the three largest of the patches that show the part on more than half of their pixels; of
-        all patches, where none does.
+        (B, K), mean of the three largest values of the patches that show the part on more than half of their
+        pixels, or among all patches if there are none.
 
     Example:
         >>> maps = torch.tensor([[[[9.0, 3.0, 2.0, 1.0, 0.0]]]])

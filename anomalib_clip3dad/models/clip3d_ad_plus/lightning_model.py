@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clip3dAdPlus as an anomalib model: wiring between data, memories, metrics and checkpoints."""
+"""Clip3dAdPlus as an anomalib model: connects data, memory banks, metrics and checkpoints."""
 
 from collections.abc import Sequence
 
@@ -37,38 +37,38 @@ from .evidence import Judgement
 from .missing import shares
 from .torch_model import Clip3dAdPlusModel, FlawedShot, Read
 
-_ANOMALIES = 8  # on each shot, half of them on the cloud
-_ANOMALY_SIZE = (0.005, 0.05)  # share of the part, as most real ones
-_SEED = 0  # of the anomalies: the same shots make the same model
+_ANOMALIES = 8  # synthetic anomalies per shot, half of them in the cloud
+_ANOMALY_SIZE = (0.005, 0.05)  # share of the part, similar to most real defects
+_SEED = 0  # seed of the anomalies: the same shots give the same model
 
 
 class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
-    """Words, a memory of the shots' colours, one of their surface, and what was not measured, judged together.
+    """Few-shot model that combines prompts, memory banks of colours and surface, and missing measurements.
 
-    Beyond the papers. CLIP's words (CLIP3D-AD, Eq. 9, 10, 16, 17, nothing trained) know what anomalies look like; the
-    memories (PatchCore; BTF's angles of FPFH from windows of pixels) know what this part looks like. Each piece of
-    evidence is brought to its own scale on the shots alone, every shot compared with the others, and weighed by how
-    well it tells synthetic anomalies on them. One pass over the shots, no gradient, no validation.
+    Our extension of the papers. CLIP's prompts (CLIP3D-AD, Eq. 9, 10, 16, 17, untrained) know what anomalies look like;
+    the memory banks (PatchCore; BTF's FPFH angles from windows of pixels) know what this part looks like. Each piece of
+    evidence is scaled with the shots alone, comparing every shot with the others, and weighted by how well it detects
+    synthetic anomalies on them. One pass over the shots, no gradients, no validation.
 
     Args:
-        clip_model: open_clip architecture with a plain vision transformer.
-        pretrained: tag or file of its weights, see `Clip3dAd`.
-        class_name: what the part is called in the prompts; None takes the data module's category.
-        prompts: a prompt set's name or a list of templates, see `Clip3dAd`.
-        image_size: height and width of what is read, a multiple of 8 and of CLIP's patch size; None takes what CLIP was
-            trained on. The part is cut out of a picture and cloud of twice that.
-        views: numbers of the rendered views that the words judge, from 1 to 27; an empty list for none.
-        view_paint: their look, see `Clip3dAd`; "grey" is what the small CLIP was trained on.
-        backbone: network of timm that reads the picture for the memory.
-        layers: its stages whose features are taken, the finest first.
-        pre_trained: take ImageNet weights, see `Btf`.
-        backbone_weights: path of a local weights file to take instead.
-        num_turns: how often each shot is turned in the plane of the picture for the memory of colours, in equal steps;
-            1 if parts always lie the same way.
-        pre_processor: see `AnomalibModule`; the default only resizes.
-        post_processor: see `AnomalibModule`.
-        evaluator: see `AnomalibModule`; the default has the metrics of `Clip3dAd`.
-        visualizer: see `AnomalibModule`; the default is that of `Clip3dAd`.
+        clip_model: An open_clip architecture with a plain vision transformer.
+        pretrained: Tag or file of its weights, see `Clip3dAd`.
+        class_name: Name of the part in the prompts; None uses the data module's category.
+        prompts: Name of a prompt set or a list of templates, see `Clip3dAd`.
+        image_size: Height and width of the input, a multiple of 8 and of CLIP's patch size; None uses the size that
+            CLIP was trained on. The part is cropped from an image and cloud of twice this size.
+        views: Numbers of the rendered views that are compared with the prompts, from 1 to 27; empty for none.
+        view_paint: How the views are painted, see `Clip3dAd`; the small CLIP was trained on "grey".
+        backbone: timm network that computes the features for the memory bank of colours.
+        layers: Stages of the backbone whose features are used, the finest first.
+        pre_trained: Use ImageNet weights, see `Btf`.
+        backbone_weights: Path of a local weights file to use instead.
+        num_turns: Number of rotations of each shot in the image plane for the memory bank of colours, in equal steps; 1
+            if the pose of the parts is fixed.
+        pre_processor: See `AnomalibModule`; the default only resizes.
+        post_processor: See `AnomalibModule`.
+        evaluator: See `AnomalibModule`; the default has the metrics of `Clip3dAd`.
+        visualizer: See `AnomalibModule`; the default is that of `Clip3dAd`.
     """
 
     must_agree = ("clip_model", "image_size", "views", "view_paint", "backbone", "layers")
@@ -92,7 +92,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        prompt_ensemble(prompts)  # wrong names and numbers should not wait for seconds of loading
+        prompt_ensemble(prompts)  # check arguments before loading, which takes seconds
         if num_turns < 1:
             msg = f"num_turns={num_turns}: at least 1 is needed, the shot as it is"
             raise InputError(msg)
@@ -104,7 +104,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         tower = VisionTower(clip.visual, tower.layers[-1:], with_last=bool(views))
         extractor = load_backbone(backbone, layers, pre_trained, backbone_weights)
         side = CROP_DETAIL * tower.image_size
-        self._image_size = (side, side)  # for the pre-processor that super().__init__() makes
+        self._image_size = (side, side)  # for the default pre-processor
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self.views = tuple(views)
         self.angles = [360.0 * step / num_turns for step in range(num_turns)]
@@ -118,12 +118,12 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
 
     # ------------------------------------------------------------------ the shots
     def on_fit_start(self) -> None:
-        """Forget the shots of another fit."""
+        """Forget the shots of an earlier fit."""
         super().on_fit_start()
         self._shots, self._flawed = [], []
 
     def remember(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> None:
-        """Read shots as they are and turned; see `ShotBankMixin`.
+        """Read shots, unrotated and rotated; see `ShotBankMixin`.
 
         Raises:
             ValueError: If a cloud has no measured point of a part.
@@ -138,7 +138,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
             self._shots.append([self.read(turn(whole, angle) if angle else whole) for angle in self.angles])
 
     def _flaw(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> None:
-        """Put anomalies on a shot (3, H, W), some on its colours and some on its cloud, and read it."""
+        """Put synthetic anomalies on a shot (3, H, W), half in colours and half in the cloud, and read it."""
         shot = len(self._shots)
         for number in range(_ANOMALIES):
             kind = number % 2
@@ -156,7 +156,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
 
     # ------------------------------------------------------------------ judging
     def read(self, cut: Cut) -> Read:
-        """What the frozen part says of samples, views rendered."""
+        """Render the views and run the frozen networks."""
         views = self.renderer(cut.image, cut.xyz, cut.foreground) if self.views else None
         return self.model.read(cut, views)
 
@@ -164,7 +164,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         """Score images and their clouds, in [0, 1), as `RGBXYZModel.judge`.
 
         Raises:
-            ValueError: If no class was set, or the memories are empty.
+            ValueError: If no class was set, or the memory banks are empty.
         """
         found, cut = self._judged(image, xyz, foreground)
         return self._on_picture(found, cut, image)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shots' patches, and how far the patches of others lie from them."""
+"""Memory bank of the shots' patches, and distances of other patches to it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,19 +8,19 @@ import torch
 from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor
 
-_NEAR = 3.5  # patches: what is nearer in the only shot is no comparison for a patch of it
+_NEAR = 3.5  # in patches: with a single shot, patches closer than this are not compared with each other
 _NEIGHBOURS = 4
-_AS_NEAR = 0.05  # of the squared distance: so much farther is nearly as near
+_AS_NEAR = 0.05  # share of the squared distance within which a patch counts as nearly as close as the nearest
 
 
 class Patches(NamedTuple):
-    """The patches of a part in N places.
+    """N patches of shots.
 
     Attributes:
-        features: (N, C).
-        missing: (N,), share that should have been measured and was not.
-        shot: (N,) int64, which shot they come from.
-        place: (N, 2), column and row in that shot, in patches, however it was turned.
+        features: (N, C), feature of each patch.
+        missing: (N,), share of the patch that should have been measured but was not.
+        shot: (N,) int64, number of the shot.
+        place: (N, 2), column and row in the unrotated shot, in patches.
     """
 
     features: Tensor
@@ -34,12 +34,12 @@ class Patches(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["Patches"]) -> "Patches":
-        """All patches of several."""
+        """Concatenate several sets of patches."""
         return cls(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
 class ShotMemory(DynamicBufferMixin):
-    """A bank of the shots' patches that tells which is the nearest; PatchCore's (Roth et al., CVPR 2022)."""
+    """Memory bank of the shots' patches with nearest-neighbour search, as in PatchCore (Roth et al., CVPR 2022)."""
 
     bank: Tensor
     missing: Tensor
@@ -50,60 +50,60 @@ class ShotMemory(DynamicBufferMixin):
         self.register_buffer("missing", torch.empty(0))
 
     def fit(self, patches: Patches) -> None:
-        """Remember patches."""
+        """Store patches."""
         self.bank, self.missing = patches.features, patches.missing
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Find the nearest patches.
 
         Args:
-            features: (N, C).
+            features: (N, C), features of patches.
 
         Returns:
-            As `nearest`.
+            Distances and missing shares, (N,) each, as from `nearest`.
         """
         return nearest(features, beyond_own_length(features, self.bank), self.missing)
 
 
 def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
-    """Find the nearest patches of the other shots; of one shot alone, those that show another place of it.
+    """Find the nearest patches in the other shots, or elsewhere on the part if there is only one shot.
 
     Args:
-        asked: patches of one shot.
-        bank: of all shots, that one among them.
+        asked: Patches of one shot.
+        bank: Patches of all shots, including that one.
 
     Returns:
-        As `ShotMemory.forward`.
+        Distances and missing shares, (N,) each, as from `nearest`.
     """
     own = asked.shot[:, None] == bank.shot
     if bool(own.all()):
         own = torch.cdist(asked.place, bank.place) < _NEAR
     beyond = beyond_own_length(asked.features, bank.features).masked_fill(own, torch.inf)
-    # a part so small that all of it is near: nothing to compare with, so nothing to be said against it
+    # a part so small that all its patches are close has nothing to compare with, so the distance is 0
     alike = -asked.features.square().sum(dim=1, keepdim=True)
     beyond = beyond.where(beyond.isfinite().any(dim=1, keepdim=True), alike)
     return nearest(asked.features, beyond, bank.missing)
 
 
 def beyond_own_length(one: Tensor, other: Tensor) -> Tensor:
-    """Squared distances of (N, C) and (M, C) less the squared lengths of the first: |b|^2 - 2 a.b, (N, M).
+    """Squared distances (N, M) of (N, C) and (M, C) without the squared lengths of the first: |b|^2 - 2 a.b.
 
-    One matrix product writes each of the many numbers once; what is left out does not change which is the nearest.
+    A single matrix product writes each of the N M numbers once; the omitted term does not change which is the nearest.
     """
     return torch.addmm(other.square().sum(dim=1)[None], one, other.T, alpha=-2)
 
 
 def nearest(features: Tensor, beyond: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
-    """Tell the nearest patches.
+    """Compute the distance to the nearest patch and its missing share.
 
     Args:
-        features: (N, C).
-        beyond: (N, M), their `beyond_own_length` to the M patches of a bank.
-        missing: (M,), the share of each of these that was not measured.
+        features: (N, C), feature of each patch.
+        beyond: (N, M), `beyond_own_length` of these and the M patches of a bank.
+        missing: (M,), missing share of each patch of the bank.
 
     Returns:
-        Distance to the nearest, (N,), and what was not measured of it, (N,): of the four nearest, weighed by how near
-        they are, since of two that are as near rounding would choose the one or the other.
+        Distance to the nearest patch, (N,), and its missing share, (N,). The latter is averaged over the four nearest,
+        weighted by closeness, because rounding would choose arbitrarily between equally close patches.
     """
     found, places = beyond.topk(min(_NEIGHBOURS, beyond.shape[1]), dim=1, largest=False)
     closest = (found + features.square().sum(dim=1, keepdim=True)).clamp(min=1e-12)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a part should have been measured and was not."""
+"""Missing measurements: where a part should have been measured but was not."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-_WIDEST = 33  # pixels of 240: a hole in the measurement that is wider counts as background
+_WIDEST = 33  # pixels at 240: wider holes in the measurement count as background
 
 
 def closed_part(foreground: Tensor) -> Tensor:
@@ -15,8 +15,8 @@ def closed_part(foreground: Tensor) -> Tensor:
         foreground: `(B, H, W)` bool, the measured points of the part.
 
     Returns:
-        `(B, H, W)` bool: `foreground` and the gaps in it of up to 32 pixels, unless they are nearer to the picture's
-        border than that.
+        `(B, H, W)` bool: `foreground` and its gaps of up to 32 pixels, except those closer than that to the border
+        of the image.
 
     Example:
         >>> foreground = torch.zeros(1, 60, 60, dtype=torch.bool)
@@ -28,20 +28,20 @@ def closed_part(foreground: Tensor) -> Tensor:
     """
     inside = foreground[:, None].to(torch.float32)
     kernels = [(_WIDEST, 1), (1, _WIDEST)]
-    for kernel in kernels:  # grow
+    for kernel in kernels:  # dilation
         inside = functional.max_pool2d(inside, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
-    for kernel in kernels:  # shrink: what has background in its window goes, and beside the picture all is background
+    for kernel in kernels:  # erosion: removes pixels with background in their window; outside the image is background
         filled = functional.avg_pool2d(inside, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
         inside = (filled > 1 - 0.5 / _WIDEST).to(inside.dtype)
     return (inside[:, 0] > 0) | foreground
 
 
 def shares(mask: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Share of each patch that a mask covers.
+    """Compute the share of each patch that a mask covers.
 
     Args:
-        mask: `(B, H, W)` bool; H and W are multiples of the grid's rows and columns.
-        grid: rows and columns of patches.
+        mask: `(B, H, W)` bool; H and W are multiples of the rows and columns of the grid.
+        grid: Rows and columns of patches.
 
     Returns:
         `(B, *grid)` in [0, 1].

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clip3dAdPlus as a module of tensors: what was cut out of picture and cloud in, evidence and judgement out."""
+"""Clip3dAdPlus as a module of tensors: cropped image and cloud in, evidence and scores out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,23 +24,23 @@ from .evidence import Evidence, EvidenceScale, Flawed, Judgement
 from .memory import Patches, ShotMemory, left_out
 from .missing import closed_part, shares
 
-_PATCH = 8  # pixels
-_LEAST_SHARE = 1e-5  # what is nearer to 0 or 1 is as sure
-# Least that the evidence of normal parts is taken to spread:
+_PATCH = 8  # side of a patch in pixels
+_LEAST_SHARE = 1e-5  # shares are clamped to this distance from 0 and 1
+# Smallest spread assumed for the evidence of normal parts:
 _LEAST_WORDS = 0.5  # logits
-_LEAST_LENGTH = 0.02  # of the length of a feature
-_LEAST_MISSING = 0.15  # of a patch
+_LEAST_LENGTH = 0.02  # share of the length of a feature
+_LEAST_MISSING = 0.15  # share of a patch
 
 
 class Read(NamedTuple):
-    """What the frozen parts say of B samples.
+    """Output of the frozen networks for B samples.
 
     Attributes:
-        words_map: (B, h, w), logits of the words' map.
-        words: (B, 2) or (B, 1), see `Evidence`.
-        colour: (B, C, h, w), features of the picture.
+        words_map: (B, h, w), logits of the prompts for each patch.
+        words: (B, 2) or (B, 1), logits of the prompts for the whole part, see `Evidence`.
+        colour: (B, C, h, w), features of the image.
         geometry: (B, 33, h, w), histograms of the surface.
-        missing: (B, h, w), share of each patch that should have been measured and was not.
+        missing: (B, h, w), share of each patch that should have been measured but was not.
         part: (B, h, w), share of each patch that shows the part.
     """
 
@@ -56,9 +56,9 @@ class FlawedShot(NamedTuple):
     """A shot with a synthetic anomaly.
 
     Attributes:
-        shot: the shot's number.
-        kind: the anomaly's kind.
-        read: what was read of it.
+        shot: Number of the shot.
+        kind: Number of the kind of anomaly.
+        read: Output of the frozen networks for it.
         mask: (1, h, w), share of each patch that the anomaly covers.
     """
 
@@ -69,14 +69,14 @@ class FlawedShot(NamedTuple):
 
 
 class Clip3dAdPlusModel(nn.Module):
-    """Words, a memory of colours and a memory of the surface, around frozen networks.
+    """Prompts, a memory bank of colours and one of the surface, on top of frozen networks.
 
-    Beyond the papers: our choice.
+    Not in the papers; our choice.
 
     Args:
-        tower: CLIP's frozen vision tower, made with one layer and, when there are views, `with_last`.
-        backbone: the frozen network that the memory of colours reads the picture with.
-        num_views: number of rendered views, 0 for none.
+        tower: CLIP's frozen vision tower with one layer and, if there are views, `with_last`.
+        backbone: Frozen network whose features of the image go to the memory bank of colours.
+        num_views: Number of rendered views, 0 for none.
     """
 
     text: Tensor
@@ -96,7 +96,7 @@ class Clip3dAdPlusModel(nn.Module):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of what is read."""
+        """Rows and columns of the input."""
         return (self.clip.image_size, self.clip.image_size)
 
     @property
@@ -106,14 +106,14 @@ class Clip3dAdPlusModel(nn.Module):
 
     @torch.no_grad()
     def read(self, cut: Cut, views: Views | None) -> Read:
-        """Run all that is frozen.
+        """Run the frozen networks.
 
         Args:
-            cut: B samples of the tower's image size.
-            views: their rendered views; None without views.
+            cut: Input of B samples, in the tower's image size.
+            views: Rendered views of the samples; None without views.
 
         Returns:
-            What the networks say.
+            Output of the networks.
         """
         words, words_map = self.read_words(cut.image, views)
         part = closed_part(cut.foreground)
@@ -129,15 +129,15 @@ class Clip3dAdPlusModel(nn.Module):
         )
 
     def read_words(self, image: Tensor, views: Views | None) -> tuple[Tensor, Tensor]:
-        """Compare picture and views with the words, as an untrained `Clip3dAd` with `fusion` "late" does.
+        """Compare image and views with the prompts, like an untrained `Clip3dAd` with `fusion` "late".
 
         Args:
             image: (B, 3, S, S) RGB in [0, 1].
-            views: as of `read`.
+            views: Rendered views; None without views.
 
         Returns:
-            Logits (B, 2) of the picture and of the views' mean, (B, 1) without views, and of the map, (B, h, w): at
-            each place the larger of picture and views.
+            Logits (B, 2) of the image and of the views' mean, (B, 1) without views; and logits of each patch, (B, h,
+            w), the larger one of image and views.
         """
         clip = self.clip
         features: FrozenFeatures = read_samples(clip, image, views, align_views=True)
@@ -167,7 +167,7 @@ class Clip3dAdPlusModel(nn.Module):
             Scores (N,) of all shots and all flawed ones, each compared with the other shots, and which are flawed (N,).
         """
         banks = {}
-        for name, used in (("colour", angles), ("geometry", angles[:1])):  # a turn changes no histogram of the surface
+        for name, used in (("colour", angles), ("geometry", angles[:1])):  # rotation does not change the surface
             turned = [
                 patches_of(getattr(read, name), read, shot, angle).rows(read.part.flatten() > 0)
                 for shot, reads in enumerate(shots)
@@ -191,22 +191,22 @@ class Clip3dAdPlusModel(nn.Module):
         return torch.cat(scores), torch.cat([torch.full_like(each, i) for i, each in enumerate(scores)]).bool()
 
     def _left_out(self, read: Read, shot: int, banks: Mapping[str, Patches]) -> Evidence:
-        """Evidence of one shot, as it is or with an anomaly, against the others."""
+        """Evidence of one shot, with or without an anomaly, compared with the other shots."""
         colour, there = left_out(patches_of(read.colour, read, shot, 0.0), banks["colour"])
         geometry, _ = left_out(patches_of(read.geometry, read, shot, 0.0), banks["geometry"])
         return self._evidence(read, colour, geometry, there)
 
     def compare(self, read: Read) -> Evidence:
-        """Compare what was read with the memories.
+        """Compare samples with the memory banks.
 
         Args:
-            read: of B samples.
+            read: Output of `read` for B samples.
 
         Returns:
-            Their evidence.
+            Evidence of the samples.
 
         Raises:
-            ValueError: If the memories are empty.
+            ValueError: If the memory banks are empty.
         """
         if not len(self.colour.bank):
             msg = "the memory bank is empty; train the model or load a checkpoint"
@@ -216,7 +216,7 @@ class Clip3dAdPlusModel(nn.Module):
         return self._evidence(read, colour, geometry, there)
 
     def _evidence(self, read: Read, colour: Tensor, geometry: Tensor, there: Tensor) -> Evidence:
-        """Evidence of B samples: distances of their patches, (B h w,), and the missing share of those they are like."""
+        """Evidence of B samples from distances of their patches, (B h w,), and missing shares of the nearest ones."""
         shape = {"h": self.grid[0], "w": self.grid[1]}
         colour, geometry, there = (rearrange(each, "(b h w) -> b h w", **shape) for each in (colour, geometry, there))
         on_part = torch.stack([colour, geometry], dim=1) * (read.part > 0)[:, None]
@@ -226,21 +226,21 @@ class Clip3dAdPlusModel(nn.Module):
         return Evidence(maps, read.words, read.part)
 
     def forward(self, cut: Cut, views: Views | None) -> Judgement:
-        """Judge; arguments are those of `read`, answer that of `EvidenceScale`, errors those of `compare`."""
+        """Score samples; arguments as for `read`, result as from `EvidenceScale`, errors as from `compare`."""
         return self.scale(self.compare(self.read(cut, views)))
 
 
 def patches_of(features: Tensor, read: Read, shot: int, degrees: float) -> Patches:
-    """Name the patches of one shot, which may be turned.
+    """List the patches of one shot, which may be rotated.
 
     Args:
-        features: (1, C, h, w).
-        read: what was read of it, of which the missing share counts.
-        shot: its number.
-        degrees: what it was turned by, see `turn`.
+        features: (1, C, h, w), features of the shot.
+        read: Output of `read` for the shot; only its missing shares are used.
+        shot: Number of the shot.
+        degrees: Angle of its rotation, see `turn`.
 
     Returns:
-        Its h w patches, row by row.
+        The h w patches, row by row.
     """
     height, width = features.shape[-2:]
     row, column = torch.meshgrid(
@@ -259,5 +259,5 @@ def patches_of(features: Tensor, read: Read, shot: int, degrees: float) -> Patch
 
 
 def _logit(share: Tensor) -> Tensor:
-    """Logarithm of the odds."""
+    """Log-odds of shares."""
     return share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit()

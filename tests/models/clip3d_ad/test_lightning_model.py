@@ -499,7 +499,7 @@ def test_prompts_name_the_category_of_the_data(tiny_clip: str, caplog: pytest.Lo
         model.setup("test")
     assert model.class_name == "cable gland"
     assert "'cable gland'" in caplog.text
-    with pytest.raises(RuntimeError, match="speaks of 'cable gland' already"):
+    with pytest.raises(RuntimeError, match="class_name is already 'cable gland'"):
         model.set_class("tire")
 
 
