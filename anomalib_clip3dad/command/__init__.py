@@ -9,7 +9,7 @@ from jsonargparse import auto_cli
 
 from anomalib_clip3dad.errors import print_input_errors_plainly
 
-COMMANDS = ("benchmark", "check", "configs", "doctor", "parity", "toy")
+COMMANDS = ("benchmark", "check", "configs", "doctor", "parity", "threshold", "toy")
 
 
 def main() -> None:

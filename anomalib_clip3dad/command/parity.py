@@ -11,13 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from anomalib_clip3dad.data import read_sample
-from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
-from anomalib_clip3dad.data.listing import list_files
 from anomalib_clip3dad.errors import InputError, MissingFileError
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime, Torch
 
-from .look import places
+from .samples import pairs_of, read_pair
 
 SCORE_TOLERANCE, MAP_TOLERANCE = 1e-3, 2e-3  # of scores in [0, 1], for files that are not compressed
 
@@ -45,13 +42,11 @@ def parity(checkpoint: Path, export: Path, data: Path = Path(), intrinsics: Path
         data: Folder of samples, as for `clip3dad check`; default: the current one.
         intrinsics: JSON file of the camera intrinsics; default: intrinsics.json in the folder or above it.
     """
-    pairs = _pairs(data)
+    pairs = pairs_of(data)
     runtimes = _runtimes(checkpoint, export)
     answers: dict[str, dict[str, Judged]] = {}
     for image, scan in tqdm(pairs, desc="samples"):
-        found = intrinsics or find_intrinsics(image.parent, data)
-        sample = read_sample(image, scan, read_intrinsics(found) if found else None)
-        batch = [values[None].numpy() for values in sample]
+        batch = [values[None].numpy() for values in read_pair(image, scan, data, intrinsics)]
         answers[str(image.relative_to(data))] = {name: _judge(run, *batch) for name, run in runtimes.items()}
     console = Console()
     console.print(_samples(answers))
@@ -60,15 +55,6 @@ def parity(checkpoint: Path, export: Path, data: Path = Path(), intrinsics: Path
     for fault in faults:
         console.print(f"- {fault}", markup=False, highlight=False, soft_wrap=True)
     return faults
-
-
-def _pairs(data: Path) -> list[tuple[Path, Path]]:
-    listed = [sample for place in places(data) for sample in list_files(place, masked=False).samples]
-    pairs = [(sample.image, sample.scan) for sample in listed]
-    if not pairs:
-        msg = f"{data}: no image with a 3D file of the same name; see `clip3dad check {data}`"
-        raise MissingFileError(msg)
-    return pairs
 
 
 def _runtimes(checkpoint: Path, export: Path) -> dict[str, Runtime]:
