@@ -9,7 +9,7 @@ import anomalib_clip3dad
 PACKAGE = Path(anomalib_clip3dad.__file__).parent
 NAME = PACKAGE.name
 # what each room may import of the package, beside itself and the modules that import nothing of it
-FREE = {"errors", "seeding", "registration", "weights", "efficientnet", "metrics"}
+FREE = {"errors", "seeding", "registration", "weights", "efficientnet", "metrics", "post_processing"}
 BELOW = {
     "geometry": set(),
     "toy": set(),

@@ -35,7 +35,7 @@ def test_both_texts_are_those_of_the_class(kind: Any, tiny_clip: str) -> None:
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_data_name_the_class_if_nobody_did(kind: Any, tiny_clip: str) -> None:
     model = make(kind, tiny_clip)
-    with pytest.raises(InputError, match="class_name: the model does not know"):
+    with pytest.raises(InputError, match="class_name: the prompts need the name of the part"):
         model.check_prompted()
     model._trainer = SimpleNamespace(datamodule=SimpleNamespace(category="cable_gland"), precision="32-true")
     model.setup("test")

@@ -157,7 +157,7 @@ def test_metrics_that_need_labels_see_them_before_scores_are_clipped(root: Path,
     result = trainer.test(model, datamodule=data(root), verbose=False)[0]
     assert ("image_F1Score" in result) == own
     kinds = [type(callback).__name__ for callback in model.configure_callbacks()]
-    assert kinds.index("UnboundedScoreEvaluator") < kinds.index("PostProcessor")
+    assert kinds.index("UnboundedScoreEvaluator") < kinds.index("VerdictPostProcessor")
     assert kinds[-1] == "ResultFiles"
 
 
