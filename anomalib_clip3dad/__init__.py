@@ -27,6 +27,7 @@ _ROOMS = {
 }
 
 register_with("anomalib.models", f"{__name__}.models")
+register_with("anomalib.cli.cli", f"{__name__}.anomalib_command")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors in the user's input: what was found and how to fix it; `anomalib` prints them without a traceback."""
 
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,12 @@ class MissingPackageError(InputError, ImportError):
     """A missing optional package."""
 
 
+UNSAFE = (
+    "the checkpoint holds more than weights and settings, and reading it could run code of whoever made it; train "
+    "again, or ask for one that was saved with this package"
+)
+
+
 def explanation(error: BaseException) -> str | None:
     """Find the message for the user in an uncaught error.
 
@@ -54,6 +61,8 @@ def explanation(error: BaseException) -> str | None:
         # the message from a data loader's worker process includes its traceback (torch 2.15)
         last = str(error).strip().splitlines()[-1]
         return last.partition("Error: ")[2] if "Original Traceback" in str(error) else str(error)
+    if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to read the file all the same
+        return UNSAFE
     # jsonargparse 4.46 quotes the message of an error in a constructor and drops the error itself
     latest = InputError.latest
     return latest if latest and isinstance(error, ValueError) and latest in str(error) else None

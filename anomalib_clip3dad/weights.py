@@ -2,6 +2,7 @@
 """Safe reading of weights files, and fingerprints."""
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.errors import InputError, MissingFileError
 
 
 def read_state_dict(file: Path, argument: str) -> dict[str, Tensor]:
@@ -38,6 +39,33 @@ def read_state_dict(file: Path, argument: str) -> dict[str, Tensor]:
         msg = f"{argument}: {file} holds no weights that can be read safely ({reason}); give a .safetensors file, or a "
         msg += ".pt / .pth / .bin file with a plain state dict"
         raise InputError(msg) from None
+
+
+def check_checkpoint(path: str | Path, argument: str) -> None:
+    """Check that a file may be a checkpoint, without opening what is in it.
+
+    Args:
+        path: Path of the file; addresses (with ://) are not checked.
+        argument: Name of the argument that gave the path, for the error message.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is an exported model or no file of torch.save.
+    """
+    file = Path(path)
+    if "://" in str(path):
+        return
+    if not file.is_file():
+        near = sorted(str(other) for other in file.parent.glob("*.ckpt")) if file.parent.is_dir() else []
+        hint = f"; there is {', '.join(near)}" if near else "; trainings leave it in weights/lightning of their folder"
+        msg = f"{argument}: {file}: no such checkpoint{hint}"
+        raise MissingFileError(msg)
+    if file.suffix in {".onnx", ".xml", ".bin"}:
+        msg = f"{argument}: {file} is an exported model; give the .ckpt file of the training, or use RGBXYZInferencer"
+        raise InputError(msg)
+    if not zipfile.is_zipfile(file):
+        msg = f"{argument}: {file} is no checkpoint, or not a whole one; copy it again or train again"
+        raise InputError(msg)
 
 
 def file_digest(file: Path) -> str:

@@ -8,6 +8,7 @@ import sys
 
 from anomalib.visualization.image.functional import overlay_image, visualize_anomaly_map, visualize_image
 
+from anomalib_clip3dad.errors import print_input_errors_plainly
 from anomalib_clip3dad.models import Clip3dAd
 
 
@@ -31,4 +32,5 @@ def main(checkpoint: str, image: str, xyz: str, heat_map: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 5:
         sys.exit(__doc__)
+    print_input_errors_plainly(sys.excepthook)
     main(*sys.argv[1:])

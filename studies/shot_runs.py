@@ -30,11 +30,11 @@ def settings_of(config: str) -> dict[str, Any]:
 
 
 _CLIP = {"clip_model", "pretrained", "layers"}  # set on the command line
-_OFFLINE = {name: value for name, value in settings_of("offline.yaml").items() if name not in _CLIP}
+_TUNED = {name: value for name, value in settings_of("clip3dad_tuned.yaml").items() if name not in _CLIP}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "offline": _OFFLINE,
-    "no_views": _OFFLINE | {"views": ()},
-    "no_colour": _OFFLINE | {"geometry": 1.0},  # and all images grey, see `Colourless`
+    "tuned": _TUNED,
+    "no_views": _TUNED | {"views": ()},
+    "no_colour": _TUNED | {"geometry": 1.0},  # and all images grey, see `Colourless`
     "paper": {},
 }
 """Arguments of `Clip3dAd`; other ablations are in the grid configs/benchmark/ablations.yaml."""

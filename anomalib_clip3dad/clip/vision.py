@@ -104,7 +104,8 @@ class VisionTower(nn.Module):
         wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
         if wrong or not layers:
             found = f"there is no block {', '.join(map(str, wrong))}" if wrong else "at least one block is needed"
-            msg = f"layers: {found}; the blocks of this CLIP count from 1 to {len(blocks)}"
+            msg = f"layers: {found}; the blocks of this CLIP count from 1 to {len(blocks)}; give those, or null "
+            msg += "(--model.layers null) for the ones at half, three quarters and all of the depth"
             raise InputError(msg)
         self.visual: Any = visual.requires_grad_(requires_grad=False).eval()
         self.layers = (*layers, len(blocks)) if with_last else tuple(layers)

@@ -2,6 +2,7 @@
 
 """Parts of one's own: a folder of good ones is enough, pictures and 3D files that share their names."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from anomalib_clip3dad.data.listing import list_files
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 
 class Folder3DXYZ(FewShotDataModule):
     """Pictures and 3D files of one's own, matched by name; see `list_files` for the layout of a folder.
@@ -29,7 +32,7 @@ class Folder3DXYZ(FewShotDataModule):
         normal_test_dir: Good samples to test on.
         mask_dir: Masks of the faulty samples, of the same names (above 0 = defect); `None` looks for `gt` and `mask` in
             `abnormal_dir`. Without masks there are no pixel metrics.
-        predict_dir: New samples for `anomalib predict`; `None` takes those of the test.
+        predict_dir: New samples for `anomalib predict`; `None` takes those of the test if they are in folders.
         intrinsics: JSON of the camera (`read_intrinsics`), which depth maps and loose points need; `None` looks for
             intrinsics.json in each folder and the one above it, then in those of `normal_dir`.
         class_name: What the prompts call the part; names the folder of the results, too.
@@ -109,8 +112,17 @@ class Folder3DXYZ(FewShotDataModule):
         return list_folder(folder, label, self.mask_dir).assign(intrinsics_path=str(file or ""))
 
     def predict_dataloader(self) -> DataLoader:
-        """Make the loader of the samples to predict: those of `predict_dir`, else those of the test."""
+        """Make the loader of the samples to predict: those of `predict_dir`, else those of the test, which are logged.
+
+        Raises:
+            ValueError: If there is no `predict_dir`, and the test is of synthetic anomalies.
+        """
         if self.predict_dir is None:
+            given = [str(folder) for folder in (self.normal_test_dir, self.abnormal_dir) if folder]
+            if not given:
+                msg = "predict_dir: there are no samples to predict; give the folder of the new parts"
+                raise InputError(msg)
+            logger.warning("No predict_dir is given: the samples of the test are predicted, %s.", " and ".join(given))
             return super().predict_dataloader()
         dataset = OrganisedDataset(self._listed(self.predict_dir, LabelName.UNKNOWN))
         pre_processor = getattr(getattr(self.trainer, "model", None), "pre_processor", None)

@@ -25,7 +25,7 @@ from anomalib_clip3dad.export import RGBXYZExportMixin
 from anomalib_clip3dad.geometry import foreground_mask, holds_evidence, resize_organised
 from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
 from anomalib_clip3dad.post_processing import FEW, VerdictPostProcessor
-from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
+from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles, ResultsFolder
 
 from .checkpoint import FrozenTowerMixin
 from .verdict import withheld
@@ -154,9 +154,12 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     def configure_callbacks(self) -> Sequence[Callback]:
         """Collect the callbacks; those given to the trainer replace the model's own of the same class.
 
-        The evaluator comes before the post-processor, which clips scores to [0, 1] and would make the largest equal;
+        The results' folder is set before any callback of the trainer writes, so that is put before all of them. The
+        evaluator comes before the post-processor, which clips scores to [0, 1] and would make the largest equal;
         labels are already set by then (`test_step`).
         """
+        if self.given(ResultsFolder) is None:
+            self.trainer.callbacks.insert(0, ResultsFolder())  # type: ignore[attr-defined]
         files = [self.visualizer, self.given(ResultFiles) or ResultFiles()] if self.visualizer else []
         order = [*self.own_callbacks(), self.pre_processor, self.evaluator, self.post_processor, *files]
         return [callback for callback in order if isinstance(callback, Callback)]

@@ -2,14 +2,16 @@
 """Checkpoints with the trained weights and only a fingerprint of the frozen ones."""
 
 import logging
+import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 
-from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.weights import weights_hash
+from anomalib_clip3dad.errors import UNSAFE, InputError
+from anomalib_clip3dad.weights import check_checkpoint, weights_hash
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,28 @@ class FrozenTowerMixin(LightningModule):
             tower = getattr(self.model, "tower", None)
             self._tower_hash = weights_hash(tower.state_dict() if tower is not None else {})
         return self._tower_hash
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Load a model, as Lightning does.
+
+        Args:
+            checkpoint_path: Path of the checkpoint.
+            **kwargs: Arguments of Lightning's `load_from_checkpoint`, and of the model, in place of the saved ones.
+
+        Returns:
+            The model.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is no checkpoint of this model, or not safe to read.
+        """
+        check_checkpoint(checkpoint_path, "checkpoint_path")
+        try:
+            return super().load_from_checkpoint(checkpoint_path, **kwargs)
+        except pickle.UnpicklingError:
+            msg = f"checkpoint_path: {checkpoint_path}: {UNSAFE}"
+            raise InputError(msg) from None
 
     def on_fit_start(self) -> None:
         """Store the names of the training samples."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of RGB + XYZ samples and their predictions, and other result files."""
+"""Images of RGB + XYZ samples and their predictions, other result files, and the folder of a run."""
 
 from .panel import DepthVisualizer, depth_picture
 from .result_files import ResultFiles
+from .results_folder import ResultsFolder
 
-__all__ = ["DepthVisualizer", "ResultFiles", "depth_picture"]
+__all__ = ["DepthVisualizer", "ResultFiles", "ResultsFolder", "depth_picture"]

@@ -1,52 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prediction results as files: a table of scores, and masks."""
+"""Results of predictions and tests as files: a table of scores, and masks; and a summary."""
 
 import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from anomalib.data import DepthBatch
+from anomalib.data import DepthBatch, DepthItem
 from lightning.pytorch import Callback
-from torchvision.utils import save_image
+from torch.nn import functional
+from torchvision.io import write_png
+
+from anomalib_clip3dad.data.reading import image_size
 
 from .panel import picture_name
 
+_COLUMNS = ("file", "score", "label", "kind")
+_LABELS = {False: "good", True: "faulty"}
+
 
 class ResultFiles(Callback):
-    """Writes predictions to `scores.csv` (file, score, label) and one mask per sample to `masks` (white = anomalous).
+    """Writes `scores.csv` and, of predictions, one mask per sample to `masks`; at the end a summary is printed.
 
-    Masks have the size of the anomaly map. Results are written after every batch, so that an interrupted prediction
-    loses nothing. Without a threshold the labels are empty and there are no masks.
+    The columns of the table are file, score, label (good or faulty) and kind, which is the folder of a sample whose
+    true label is known, such as good or hole. Masks have one channel and the size of the image; 255 = anomalous.
+    Results are written after every batch, so that an interrupted prediction loses nothing. Without a threshold the
+    labels are empty and there are no masks.
     """
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         """Start the table."""
-        folder = Path(trainer.default_root_dir)
+        table = Path(trainer.default_root_dir) / "scores.csv"
         if trainer.is_global_zero:
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "scores.csv").open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(["file", "score", "label"])
+            table.parent.mkdir(parents=True, exist_ok=True)
+            with table.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(_COLUMNS)
         trainer.strategy.barrier()  # before other processes add to it
+
+    on_test_start = on_predict_start
 
     def on_predict_batch_end(
         self,
         trainer: Any,
         pl_module: Any,
-        outputs: Any,  # noqa: ARG002
+        outputs: Any,
         batch: DepthBatch,
         batch_idx: int,
         *_: int,
     ) -> None:
-        """Add the samples of a batch."""
-        folder = Path(trainer.default_root_dir)
-        with (folder / "scores.csv").open("a", newline="", encoding="utf-8") as file:
+        """Add the samples of a batch, and write their masks."""
+        self.on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if pl_module.has_threshold:
             for index, item in enumerate(batch):
-                assert item.pred_score is not None  # noqa: S101
-                label = ("faulty" if item.pred_label else "good") if pl_module.has_threshold else ""
-                csv.writer(file).writerow([item.image_path, f"{item.pred_score.item():.6f}", label])
-                if label and item.pred_mask is not None:
+                if item.pred_mask is not None:
                     name = picture_name(item.image_path) if item.image_path else f"{batch_idx:03d}_{index:03d}.png"
-                    mask = folder / "masks" / Path(name).with_suffix(".png")
-                    mask.parent.mkdir(parents=True, exist_ok=True)
-                    save_image(item.pred_mask.to(torch.float32)[None], mask)
+                    write_mask(item, Path(trainer.default_root_dir) / "masks" / Path(name).with_suffix(".png"))
+
+    def on_test_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,  # noqa: ARG002
+        batch: DepthBatch,
+        batch_idx: int,  # noqa: ARG002
+        *_: int,
+    ) -> None:
+        """Add the samples of a batch."""
+        with (Path(trainer.default_root_dir) / "scores.csv").open("a", newline="", encoding="utf-8") as file:
+            for item in batch:
+                assert item.pred_score is not None  # noqa: S101
+                label = _LABELS[bool(item.pred_label)] if pl_module.has_threshold else ""
+                known = item.gt_label is not None and item.image_path
+                kind = picture_name(item.image_path).parent.name if known else ""  # type: ignore[arg-type]
+                csv.writer(file).writerow([item.image_path, f"{item.pred_score.item():.6f}", label, kind])
+
+    def on_predict_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        """Print the summary."""
+        trainer.strategy.barrier()  # after other processes added to the table
+        if trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir)
+            with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
+                print("\n".join(summary([Row(*row) for row in csv.reader(file)][1:])))
+            print(f"Results: {folder.absolute()} ({', '.join(sorted(path.name for path in folder.iterdir()))})")
+
+    on_test_end = on_predict_end
+
+
+class Row(NamedTuple):
+    """A row of the table, see `ResultFiles`."""
+
+    file: str
+    score: str
+    label: str
+    kind: str
+
+
+def summary(rows: Sequence[Row]) -> Iterator[str]:
+    """Summarise a table of scores.
+
+    Args:
+        rows: its rows.
+
+    Yields:
+        How many samples are labelled faulty, and how many of each kind, if kinds are known.
+
+    Example:
+        >>> rows = [Row("0.png", "0.2", "good", "good"), Row("1.png", "0.7", "faulty", "hole")]
+        >>> list(summary(rows))
+        ['1 of 2 samples labelled faulty.', '  good: 0 of 1', '  hole: 1 of 1']
+    """
+    if not all(row.label for row in rows):
+        yield f"{len(rows)} samples scored; without a threshold there are no labels."
+        return
+    faulty = Counter(row.kind for row in rows if row.label == "faulty")
+    yield f"{faulty.total()} of {len(rows)} samples labelled faulty."
+    for kind, samples in sorted(Counter(row.kind for row in rows if row.kind).items()):
+        yield f"  {kind}: {faulty[kind]} of {samples}"
+
+
+def write_mask(item: DepthItem, file: Path) -> None:
+    """Write the predicted mask of a sample, in the size of its image if that is a file, else in that of the map."""
+    assert item.pred_mask is not None  # noqa: S101
+    mask = 255 * item.pred_mask.to(torch.uint8)[None].cpu()
+    if item.image_path and Path(item.image_path).is_file():
+        mask = functional.interpolate(mask[None], image_size(item.image_path))[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_png(mask, str(file))

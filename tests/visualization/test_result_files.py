@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from anomalib.data import DepthBatch
+from anomalib.data import DepthBatch, DepthItem
 from PIL import Image
 
 from anomalib_clip3dad.visualization import ResultFiles
+from anomalib_clip3dad.visualization.result_files import write_mask
 
 
 def batch(first: int) -> DepthBatch:
@@ -22,6 +23,29 @@ def batch(first: int) -> DepthBatch:
     )
 
 
+def test_masks_have_the_size_of_the_image(tmp_path: Path) -> None:
+    file = tmp_path / "wide.png"
+    Image.new("RGB", (32, 16)).save(file)
+    item = DepthItem(image=torch.zeros(3, 8, 8), image_path=str(file), pred_mask=torch.eye(8, dtype=torch.bool))
+    write_mask(item, tmp_path / "masks" / "wide.png")
+    mask = np.asarray(Image.open(tmp_path / "masks" / "wide.png"))
+    assert (mask == 255 * np.kron(np.eye(8), np.ones((2, 4)))).all()
+
+
+def test_the_summary_counts_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    strategy = SimpleNamespace(barrier=lambda: None)
+    files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=tmp_path, is_global_zero=True, strategy=strategy)
+    model, samples = SimpleNamespace(has_threshold=True), batch(0)
+    samples.gt_label = torch.tensor([False, True])
+    samples.image_path = ["parts/test/good/rgb/000.png", "parts/test/hole/rgb/000.png"]
+    files.on_test_start(trainer, model)
+    files.on_test_batch_end(trainer, model, None, samples, 0)
+    files.on_test_end(trainer, model)
+    said = capsys.readouterr().out.splitlines()
+    assert said[:3] == ["1 of 2 samples labelled faulty.", "  good: 0 of 1", "  hole: 1 of 1"]
+    assert said[3] == f"Results: {tmp_path} (scores.csv)"
+
+
 def predict(folder: Path, has_threshold: bool, batches: int = 2) -> list[dict[str, str]]:
     strategy = SimpleNamespace(barrier=lambda: None)
     files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=folder, is_global_zero=True, strategy=strategy)
@@ -29,6 +53,7 @@ def predict(folder: Path, has_threshold: bool, batches: int = 2) -> list[dict[st
     files.on_predict_start(trainer, model)
     for index in range(batches):
         files.on_predict_batch_end(trainer, model, None, batch(2 * index), index)
+    files.on_predict_end(trainer, model)
     with (folder / "scores.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -41,7 +66,7 @@ def test_a_row_and_a_mask_for_each_sample(tmp_path: Path) -> None:
     masks = sorted((tmp_path / "new/masks").rglob("*.png"))
     assert [mask.name for mask in masks] == ["000.png", "001.png", "002.png", "003.png"]
     assert not np.asarray(Image.open(masks[0])).any()
-    assert (np.asarray(Image.open(masks[1]))[..., 0] == 255 * np.eye(8)).all()
+    assert (np.asarray(Image.open(masks[1])) == 255 * np.eye(8)).all()  # one channel
 
 
 def test_without_a_threshold_there_is_no_verdict(tmp_path: Path) -> None:

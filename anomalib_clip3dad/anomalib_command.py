@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the command `anomalib` 2.7.0 lacks: the seed, and faults of checkpoints and arguments in one line.
+
+It parses `seed_everything` and never uses it, opens checkpoints without asking what they are, and prints a page for an
+unknown argument. Nothing changes for commands that do not name this package.
+"""
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from anomalib.cli.cli import AnomalibCLI
+from lightning.pytorch import seed_everything
+
+import anomalib_clip3dad
+from anomalib_clip3dad.weights import check_checkpoint
+
+_PACKAGE = anomalib_clip3dad.__name__
+_UNKNOWN = re.compile(r"(?:NestedArg\(key=|Option |Key )'([\w.]+)'")
+
+
+def names_this_package(arguments: Sequence[str]) -> bool:
+    """Tell whether an argument, or a config file among them, names this package."""
+    files = (Path(argument.rpartition("=")[2]) for argument in arguments)
+    texts = (file.read_text(encoding="utf-8", errors="ignore") for file in files if file.suffix in {".yaml", ".json"})
+    return any(_PACKAGE in text for text in (*arguments, *texts))
+
+
+def known_arguments() -> set[str]:
+    """List the arguments of this package's models and data modules."""
+    classes = (getattr(anomalib_clip3dad, name) for name in anomalib_clip3dad.__all__)
+    parents = (parent for kind in classes for parent in inspect.getmro(kind) if parent.__module__.startswith(_PACKAGE))
+    return {name for parent in parents for name in inspect.signature(parent).parameters}
+
+
+def suggestion(message: str) -> str | None:
+    """Find the argument that a message of the parser calls unknown, and those that it may stand for.
+
+    Args:
+        message: of jsonargparse 4.46, for instance "Option 'k_shots' is not accepted".
+
+    Returns:
+        One line; None if no unknown argument is like one of this package.
+
+    Example:
+        >>> suggestion("Option 'k_shots' is not accepted")
+        'k_shots: no such argument; did you mean k_shot or shots?'
+    """
+    known = known_arguments()
+    for unknown in _UNKNOWN.findall(message):
+        name = unknown.rpartition(".")[2]
+        alike = get_close_matches(name, sorted(known))
+        if name not in known and alike:
+            return f"{name}: no such argument; did you mean {' or '.join(alike)}?"
+    return None
+
+
+def _use_the_seed(config: Any) -> None:
+    seed = config.get("seed_everything")
+    if seed is True:
+        seed_everything(workers=True)
+    elif isinstance(seed, int) and seed is not False:
+        seed_everything(seed, workers=True)
+
+
+def _before_instantiate_classes(original: Any) -> Any:
+    @functools.wraps(original)
+    def prepared(self: AnomalibCLI) -> None:
+        config = self.config.get(str(self.config["subcommand"]))
+        kinds = ((config.get(key) or {}) for key in ("model", "data")) if config else ()
+        if any(str(getattr(kind, "class_path", "")).startswith(_PACKAGE) for kind in kinds):
+            if config.get("ckpt_path"):
+                check_checkpoint(config["ckpt_path"], "ckpt_path")
+            _use_the_seed(config)
+        original(self)
+
+    return prepared
+
+
+def _init_parser(original: Any) -> Any:
+    @functools.wraps(original)
+    def parser_with_suggestions(**kwargs: Any) -> Any:
+        parser = original(**kwargs)
+        plain = parser.error
+
+        def error(message: str, ex: Exception | None = None) -> NoReturn:
+            known = names_this_package(sys.argv[1:])
+            if known and (line := suggestion(message)):
+                print(f"\nerror: {line}", file=sys.stderr)
+                sys.exit(2)
+            plain(message, ex)
+            raise AssertionError  # it exits
+
+        parser.error = error
+        return parser
+
+    return parser_with_suggestions
+
+
+AnomalibCLI.before_instantiate_classes = _before_instantiate_classes(  # type: ignore[method-assign]
+    AnomalibCLI.before_instantiate_classes
+)
+AnomalibCLI.init_parser = staticmethod(_init_parser(AnomalibCLI.init_parser))  # type: ignore[method-assign]

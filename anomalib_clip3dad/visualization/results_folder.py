@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder for each run: predictions and tests of checkpoints get a new one, failed runs leave none."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from anomalib.utils.path import create_versioned_dir
+from lightning.pytorch import Callback
+
+
+class ResultsFolder(Callback):
+    """Sets where a run writes, before any other callback writes something.
+
+    anomalib 2.7.0 writes predictions and tests into the folder of the latest training, whatever the checkpoint, over
+    its config and over the results of other runs. Here each prediction gets `predict/v0`, `predict/v1`, ... beside the
+    folders of the trainings, and each test `test/v0`, ...; only the test that belongs to a training, in the same
+    trainer, stays in the training's folder. `latest` is the last run of its kind.
+
+    The folder of a run that fails is removed, unless it holds a checkpoint or results.
+    """
+
+    def __init__(self) -> None:
+        self._usual: Path | None = None  # where the trainer writes otherwise
+        self._trained: Path | None = None  # the folder of this trainer's training
+        self._new: Path | None = None  # made by this run
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ARG002
+        """Choose the folder."""
+        usual = Path(trainer.default_root_dir)
+        self._usual, self._new = usual, None
+        if stage == "fit":
+            self._trained = usual
+            if is_version(usual) and not any(usual.iterdir()):
+                self._new = usual
+        elif stage == "predict" or (stage == "test" and (usual != self._trained or (usual / "images").exists())):
+            base = usual.parent if is_version(usual) or usual.name == "latest" else usual
+            made = create_versioned_dir(base / stage) if trainer.is_global_zero else None
+            self._new = trainer.strategy.broadcast(made)
+            trainer._default_root_dir = str(self._new)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ARG002
+        """Leave the trainer as it was; an export after a prediction belongs to the training."""
+        trainer._default_root_dir = str(self._usual)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
+        """Remove the folder of a run that left nothing of use."""
+        if self._new is not None and trainer.is_global_zero and not _of_use(self._new):
+            remove_version(self._new)
+
+
+def is_version(folder: Path) -> bool:
+    """Tell whether anomalib made this folder for one run.
+
+    Example:
+        >>> is_version(Path("results/Clip3dAd/Toy3D/gear/v12"))
+        True
+    """
+    return re.fullmatch(r"v\d+", folder.name) is not None
+
+
+def remove_version(folder: Path) -> None:
+    """Remove the folder of a run; `latest` becomes the one before it."""
+    shutil.rmtree(folder)
+    latest = folder.parent / "latest"
+    others = sorted((path for path in folder.parent.iterdir() if is_version(path)), key=lambda path: int(path.name[1:]))
+    if latest.is_symlink():
+        latest.unlink()
+        if others:
+            latest.symlink_to(others[-1], target_is_directory=True)
+    if not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+
+
+def _of_use(folder: Path) -> bool:
+    """Whether a run left a checkpoint, scores or pictures."""
+    return any(path.suffix in {".ckpt", ".csv", ".png"} for path in folder.rglob("*"))
