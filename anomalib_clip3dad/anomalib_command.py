@@ -39,7 +39,7 @@ def known_arguments() -> set[str]:
 
 
 def suggestion(message: str) -> str | None:
-    """Find the argument that a message of the parser calls unknown, and those that it may stand for.
+    """Find the argument that a message of the parser calls unknown, and the one that it may stand for.
 
     Args:
         message: of jsonargparse 4.46, for instance "Option 'k_shots' is not accepted".
@@ -49,14 +49,14 @@ def suggestion(message: str) -> str | None:
 
     Example:
         >>> suggestion("Option 'k_shots' is not accepted")
-        'k_shots: no such argument; did you mean k_shot or shots?'
+        'k_shots: no such argument; did you mean k_shot?'
     """
     known = known_arguments()
     for unknown in _UNKNOWN.findall(message):
         name = unknown.rpartition(".")[2]
-        alike = get_close_matches(name, sorted(known))
+        alike = get_close_matches(name, sorted(known), n=1)
         if name not in known and alike:
-            return f"{name}: no such argument; did you mean {' or '.join(alike)}?"
+            return f"{name}: no such argument; did you mean {alike[0]}?"
     return None
 
 

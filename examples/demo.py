@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]
         shot_seed=arguments.seed,
         train_batch_size=2,
     )
-    # as in configs/offline.yaml
+    # as in configs/clip3dad_tuned.yaml, with the small CLIP
     model = Clip3dAd(
         "ViT-Ti-Lite0-16-240",
         "small",
@@ -68,6 +68,8 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, float], Answers, Path]
         crop_to_part=True,
         fusion="late",
         geometry=0.5,
+        anomaly_size=(0.005, 0.05),
+        loss_temperature=0.07,
         balanced_loss=True,
     )
     answers = Answers()

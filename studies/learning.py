@@ -4,8 +4,8 @@
 The heads are trained on frozen features of synthetic pairs on the shots, computed once. Normal training parts that are
 no shots, and synthetic anomalies on them, are what is judged: no test label is read.
 
-python studies/learning.py --categories gear knob waffle --marks 0 50 200 --variants tuned
-python studies/learning.py --variants tuned --frozen image_adapter decoder global_fusion local_fusion text
+python studies/learning.py --categories gear knob waffle --marks 0 50 200
+python studies/learning.py --frozen image_adapter decoder global_fusion local_fusion text
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 from lightning.pytorch import seed_everything
 from rich.console import Console
 from rich.table import Table
-from shot_runs import CONFIGS, over_seeds, settings_of
+from shot_runs import CONFIGS, OFFLINE, over_seeds, settings_of
 from torch import Tensor
 from tqdm import tqdm
 from zero_shot import Result, auroc, parts_of
@@ -116,7 +116,7 @@ def without(model: Clip3dAd, frozen: str | None) -> None:
 def runs(arguments: argparse.Namespace) -> Iterator[Result]:
     """Run every variant, category and seed, all parts trained and each part of `--frozen` kept as it starts."""
     for variant in arguments.variants:
-        settings = settings_of(variant) if variant.endswith(".yaml") else json.loads(variant)
+        settings = (settings_of(variant) if variant.endswith(".yaml") else json.loads(variant)) | OFFLINE
         for category in arguments.categories:
             for seed in arguments.seeds:
                 where: Any = {"root": arguments.root, "val_split_mode": "none"}
@@ -170,7 +170,7 @@ def main() -> None:
     add = parser.add_argument
     add("--root", default="datasets/Toy3D", help="created if missing")
     add("--categories", nargs="+", default=list(CATEGORIES), help="of Toy3D, or folders of --root (MVTec 3D-AD layout)")
-    add("--variants", nargs="+", default=["offline.yaml"], help=f"configs below {CONFIGS.name}, or arguments as JSON")
+    add("--variants", nargs="+", default=["clip3dad_tuned.yaml"], help=f"configs below {CONFIGS.name}, or JSON")
     add("--frozen", nargs="*", default=[], choices=PARTS, help="also train with each of these kept as it starts")
     add("--k_shot", type=int, default=4)
     add("--seeds", type=int, nargs="+", default=[0])

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from anomalib.engine import Engine
-from shot_runs import settings_of
+from shot_runs import OFFLINE, settings_of
 
 from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
@@ -48,9 +48,9 @@ def main() -> None:
     data = Toy3D(arguments.root, "gear", k_shot=4, train_batch_size=4)
     data.setup()
     item: Any = data.test_data[0]
-    offline = settings_of("offline.yaml")
+    tuned = settings_of("clip3dad_tuned.yaml") | OFFLINE
     models: dict[str, Any] = {
-        "Clip3dAd": Clip3dAd(visualizer=False, **offline),
+        "Clip3dAd": Clip3dAd(visualizer=False, **tuned),
         "Clip3dAdPlus": Clip3dAdPlus(visualizer=False),
         "Clip3dAdPlus, no views": Clip3dAdPlus(views=[], visualizer=False),
     }

@@ -29,6 +29,7 @@ def settings_of(config: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIGS / config).read_text(encoding="utf-8"))["model"]["init_args"]
 
 
+OFFLINE = settings_of("offline.yaml")
 _CLIP = {"clip_model", "pretrained", "layers"}  # set on the command line
 _TUNED = {name: value for name, value in settings_of("clip3dad_tuned.yaml").items() if name not in _CLIP}
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -180,7 +180,7 @@ def main() -> None:
     add("--clip_model", default="ViT-Ti-Lite0-16-240")
     add("--pretrained", default="small")
     add("--layers", type=int, nargs="+", help="blocks of the vision tower; default: the model's")
-    add("--variant", choices=VARIANTS, default="offline")
+    add("--variant", choices=VARIANTS, default="tuned")
     add("--categories", nargs="+", choices=CATEGORIES, default=["gear", "knob", "waffle"], metavar="CATEGORY")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--k_shot", type=int, default=4)

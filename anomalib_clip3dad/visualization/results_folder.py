@@ -8,6 +8,7 @@ from typing import Any
 
 from anomalib.utils.path import create_versioned_dir
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 
 class ResultsFolder(Callback):
@@ -30,13 +31,13 @@ class ResultsFolder(Callback):
         """Choose the folder."""
         usual = Path(trainer.default_root_dir)
         self._usual, self._new = usual, None
-        if stage == "fit":
+        if stage == TrainerFn.FITTING:
             self._trained = usual
             if is_version(usual) and not any(usual.iterdir()):
                 self._new = usual
-        elif stage == "predict" or (stage == "test" and (usual != self._trained or (usual / "images").exists())):
+        elif stage == TrainerFn.PREDICTING or (stage == TrainerFn.TESTING and (usual != self._trained or (usual / "images").exists())):
             base = usual.parent if is_version(usual) or usual.name == "latest" else usual
-            made = create_versioned_dir(base / stage) if trainer.is_global_zero else None
+            made = create_versioned_dir(base / TrainerFn(stage).value) if trainer.is_global_zero else None
             self._new = trainer.strategy.broadcast(made)
             trainer._default_root_dir = str(self._new)
 

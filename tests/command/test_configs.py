@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from anomalib_clip3dad.command.configs import configs, find_configs
 from anomalib_clip3dad.errors import InputError
@@ -34,3 +36,13 @@ def test_unknown_ones_are_named() -> None:
 
 def test_they_are_found_in_a_checkout() -> None:
     assert find_configs() == CONFIGS
+
+
+@pytest.mark.parametrize("name", ["my_parts", "toy3d", "benchmark/quick"])
+def test_our_settings_are_the_same_wherever_they_stand(name: str) -> None:
+    def settings(config: str) -> dict[str, Any]:
+        content = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())
+        return (content["models"][0] if "models" in content else content["model"])["init_args"]
+
+    ours = {key: value for key, value in settings("clip3dad_tuned").items() if key not in {"clip_model", "pretrained"}}
+    assert ours == {key: settings(name).get(key) for key in ours}

@@ -13,7 +13,7 @@ from anomalib_clip3dad.models import Clip3dAd
 
 pytestmark = pytest.mark.slow
 
-OFFLINE = Path(__file__).parents[2] / "configs" / "offline.yaml"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float
 
     def test(pretrained: str | None, max_steps: int) -> dict[str, float]:
         seed_everything(0, verbose=False)
-        offline = yaml.safe_load(OFFLINE.read_text())["model"]["init_args"] | {"pretrained": pretrained}
-        model = Clip3dAd(**offline, post_processor=False, visualizer=False)
+        tuned, offline = (
+            yaml.safe_load((CONFIGS / name).read_text())["model"]["init_args"]
+            for name in ("clip3dad_tuned.yaml", "offline.yaml")
+        )
+        model = Clip3dAd(**tuned | offline | {"pretrained": pretrained}, post_processor=False, visualizer=False)
         engine = Engine(
             default_root_dir=root / "results",
             max_steps=max_steps,
