@@ -9,7 +9,7 @@ from steps import Curve, averages, run, settings
 
 def arguments(clip_model: str, root: Path) -> Namespace:
     return Namespace(
-        clip_model=clip_model, pretrained="random", layers=[1, 3], variant="offline", k_shot=1, marks=[1, 2], root=root
+        clip_model=clip_model, pretrained="random", layers=[1, 3], variant="tuned", k_shot=1, marks=[1, 2], root=root
     )
 
 
