@@ -23,7 +23,7 @@ demo: install ## the main job on made-up parts: generate, train on 4, test, draw
 # One process for each core, single-threaded tests in each. What exports graphs runs in processes of its own: a training
 # behind it in the same one ended in a segmentation fault now and then, inside a library.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist loadgroup
-EXPORT := tests/export tests/inference tests/command/test_parity.py tests/models/test_contract.py \
+EXPORT := tests/export tests/inference tests/command/test_parity.py tests/command/test_predict.py tests/models/test_contract.py \
 	tests/models/clip3d_ad_plus/test_lightning_model.py
 
 test: install lint ## lint, types, all tests

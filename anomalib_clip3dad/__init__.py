@@ -5,11 +5,11 @@ Importing this package makes its models known to anomalib by name. The import is
 which take seconds, are imported when they are first used.
 """
 
-import importlib
 import sys
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .lazy import lazily
 from .registration import register_with
 
 if TYPE_CHECKING:
@@ -30,13 +30,10 @@ register_with("anomalib.models", f"{__name__}.models")
 register_with("anomalib.cli.cli", f"{__name__}.anomalib_command")
 
 
-def __getattr__(name: str) -> Any:
-    for room, names in _ROOMS.items():
-        if name == room or name in names:
-            module = importlib.import_module(f"{__name__}.{room}")
-            return module if name == room else getattr(module, name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+__getattr__ = lazily(
+    __name__,
+    {name: f".{room}" for room, names in _ROOMS.items() for name in names} | dict.fromkeys(_ROOMS, ""),
+)
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors in the user's input: what was found and how to fix it; `anomalib` prints them without a traceback."""
 
+import importlib.util
 import pickle
 import sys
 from collections.abc import Callable
@@ -34,6 +35,18 @@ class UnreachableError(InputError, ConnectionError):
 
 class MissingPackageError(InputError, ImportError):
     """A missing optional package."""
+
+
+def need(*packages: str) -> None:
+    """Raise if one of these packages is missing.
+
+    Raises:
+        ImportError: If one is missing; the message says what to install.
+    """
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        msg = f"{', '.join(missing)}: not installed; export needs pip install 'anomalib_clip3dad[deploy]'"
+        raise MissingPackageError(msg)
 
 
 UNSAFE = (

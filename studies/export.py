@@ -30,7 +30,8 @@ from tqdm import tqdm
 from anomalib_clip3dad.clip import VisionTower
 from anomalib_clip3dad.data import MVTec3DXYZ, read_sample
 from anomalib_clip3dad.geometry import resize_organised
-from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime, Torch
+from anomalib_clip3dad.inference.in_torch import Torch
+from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime
 
 Sample = tuple[torch.Tensor, torch.Tensor, bool]  # image (3, H, W), cloud (3, H, W), whether it is anomalous
 

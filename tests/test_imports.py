@@ -9,7 +9,18 @@ import anomalib_clip3dad
 PACKAGE = Path(anomalib_clip3dad.__file__).parent
 NAME = PACKAGE.name
 # what each room may import of the package, beside itself and the modules that import nothing of it
-FREE = {"errors", "seeding", "registration", "weights", "efficientnet", "metrics", "post_processing"}
+FREE = {
+    "errors",
+    "seeding",
+    "registration",
+    "weights",
+    "efficientnet",
+    "metrics",
+    "post_processing",
+    "limits",
+    "lazy",
+    "ray_cluster",
+}
 BELOW = {
     "geometry": set(),
     "toy": set(),

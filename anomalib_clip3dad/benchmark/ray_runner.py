@@ -11,7 +11,8 @@ from typing import Any
 from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.runner import Outcome
 from anomalib_clip3dad.benchmark.store import Store
-from anomalib_clip3dad.errors import InputError, MissingPackageError, UnreachableError
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.ray_cluster import cluster
 
 
 def on_ray(
@@ -36,11 +37,8 @@ def on_ray(
         ConnectionError: If there is no cluster at the address.
         ValueError: If a job needs more than a cluster on this machine has.
     """
-    ray, cpus = _import_ray(), cpus or 1
-    started = not ray.is_initialized()
-    if started:
-        _connect(ray, address)
-    try:
+    cpus = cpus or 1
+    with cluster(address) as ray:
         if address is None:
             _check_room(ray.cluster_resources(), cpus, gpus)
         # one process per job, since peak memory is that of the process; no retries, since failures would repeat
@@ -53,9 +51,6 @@ def on_ray(
             if isinstance(outcome, str):
                 Store(folder).log(job).write_text(said, encoding="utf-8")
             yield job, outcome
-    finally:
-        if started:
-            ray.shutdown()
 
 
 def _attempt(job: dict[str, Any], cpus: int, gpus: float, folder: str) -> tuple[dict | str, str]:
@@ -78,29 +73,9 @@ def _result(ray: Any, done: Any) -> tuple[dict | str, str]:
         return f"{type(error).__name__}: {said.splitlines()[0] if said else 'no message'}", said
 
 
-def _connect(ray: Any, address: str | None) -> None:
-    try:
-        # without "local" Ray would join any cluster that is running on this machine
-        ray.init(address=address or "local", log_to_driver=False, include_dashboard=None if address else False)
-    except (ConnectionError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        msg = f"--address {address}: no Ray cluster answers ({reason}); start one (ray start --head), correct the "
-        msg += "address, or give its token, which Ray asks for unless RAY_AUTH_MODE=disabled holds on both sides"
-        raise UnreachableError(msg) from None
-
-
 def _check_room(there: dict[str, float], cpus: int, gpus: float) -> None:
     """Raise if a job needs more than this machine has, since it would wait forever; remote clusters may grow."""
     for name, asked, has in (("cpus", cpus, there.get("CPU", 0)), ("gpus", gpus, there.get("GPU", 0))):
         if asked > has:
             msg = f"--{name}_per_job {asked}: this machine has {has:g}; give less, or --address of a cluster"
             raise InputError(msg)
-
-
-def _import_ray() -> Any:
-    try:
-        import ray  # noqa: PLC0415 - optional
-    except ImportError:
-        msg = "--runner ray: Ray is not installed; pip install 'anomalib_clip3dad[distributed]', or use --runner local"
-        raise MissingPackageError(msg) from None
-    return ray

@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from anomalib_clip3dad.data import read_sample
 from anomalib_clip3dad.data.eyecandies import SPLIT_FOLDERS, EyecandiesDataset, list_eyecandies
+from anomalib_clip3dad.data.files import check_same_size
 from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
 from anomalib_clip3dad.data.listing import IMAGE_FOLDER, Fault, list_files, visible
 from anomalib_clip3dad.data.mvtec_3d import is_good, kinds, list_kind
 from anomalib_clip3dad.data.notes import collected, grouped
-from anomalib_clip3dad.data.reading import check_same_size, read_mask, read_truth
+from anomalib_clip3dad.data.reading import read_mask, read_truth
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import foreground_mask, validity_mask
 

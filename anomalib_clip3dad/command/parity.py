@@ -12,7 +12,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from anomalib_clip3dad.errors import InputError, MissingFileError
-from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime, Torch
+from anomalib_clip3dad.inference.in_torch import Torch
+from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Runtime
 
 from .samples import pairs_of, read_pair
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from anomalib_clip3dad.errors import InputError, MissingFileError
-from anomalib_clip3dad.inference.runtimes import Torch
+from anomalib_clip3dad.inference.in_torch import Torch
 
 from .samples import pairs_of, read_pair
 

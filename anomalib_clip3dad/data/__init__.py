@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a sample is and where it comes from."""
+"""What a sample is and where it comes from; imported when first used, since files can be read without torch."""
 
-from anomalib_clip3dad.data.batch import EVIDENCE_KINDS, RGBXYZBatch, RGBXYZItem
-from anomalib_clip3dad.data.eyecandies import Eyecandies
-from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
-from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
-from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ, MVTec3DXYZDataset
-from anomalib_clip3dad.data.reading import read_organised, read_sample
-from anomalib_clip3dad.data.shots import KShotSampler, choose_shots
-from anomalib_clip3dad.data.toy3d import Toy3D
+from typing import TYPE_CHECKING
+
+from anomalib_clip3dad.lazy import lazily
+
+if TYPE_CHECKING:
+    from anomalib_clip3dad.data.batch import EVIDENCE_KINDS, RGBXYZBatch, RGBXYZItem
+    from anomalib_clip3dad.data.eyecandies import Eyecandies
+    from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
+    from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
+    from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ, MVTec3DXYZDataset
+    from anomalib_clip3dad.data.reading import read_organised, read_sample
+    from anomalib_clip3dad.data.shots import KShotSampler, choose_shots
+    from anomalib_clip3dad.data.toy3d import Toy3D
 
 __all__ = [
     "EVIDENCE_KINDS",
@@ -27,3 +32,23 @@ __all__ = [
     "read_organised",
     "read_sample",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "EVIDENCE_KINDS": ".batch",
+        "RGBXYZBatch": ".batch",
+        "RGBXYZItem": ".batch",
+        "Eyecandies": ".eyecandies",
+        "Folder3DXYZ": ".folder_3d",
+        "Intrinsics": ".intrinsics",
+        "read_intrinsics": ".intrinsics",
+        "MVTec3DXYZ": ".mvtec_3d",
+        "MVTec3DXYZDataset": ".mvtec_3d",
+        "read_organised": ".reading",
+        "read_sample": ".reading",
+        "KShotSampler": ".shots",
+        "choose_shots": ".shots",
+        "Toy3D": ".toy3d",
+    },
+)

@@ -10,10 +10,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from anomalib_clip3dad.data.files import as_rgb
 from anomalib_clip3dad.data.intrinsics import Intrinsics, checked, read_intrinsics
 from anomalib_clip3dad.data.pictures import to_unit
 from anomalib_clip3dad.data.plausible import check_sample
-from anomalib_clip3dad.data.reading import as_organised, as_rgb, read_image, read_organised
+from anomalib_clip3dad.data.reading import as_organised, read_image, read_organised
 from anomalib_clip3dad.errors import InputError
 
 Array = str | Path | np.ndarray | Tensor
@@ -55,7 +56,7 @@ def as_part(image: Array, xyz: Array, camera: Intrinsics | str | Path | None = N
         shown = [" x ".join(map(str, values.shape[1:])) for values in (picture, cloud)]
         msg = f"image has H x W = {shown[0]} but xyz has {shown[1]}; they must show the same pixels"
         raise InputError(msg)
-    check_sample(_name(image, "image"), picture, _name(xyz, "xyz"), cloud)
+    check_sample(_name(image, "image"), picture.numpy(), _name(xyz, "xyz"), cloud.numpy())
     return Part(picture, cloud)
 
 

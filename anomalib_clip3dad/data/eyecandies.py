@@ -16,11 +16,12 @@ from pandas import DataFrame, Series
 from torch import Tensor
 
 from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
+from anomalib_clip3dad.data.files import check_same_size, read_scan
 from anomalib_clip3dad.data.intrinsics import Intrinsics
 from anomalib_clip3dad.data.listing import visible
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.data.plausible import check_sample
-from anomalib_clip3dad.data.reading import as_organised, check_same_size, read_image, read_mask, read_scan
+from anomalib_clip3dad.data.reading import as_organised, read_image, read_mask
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
 _DOWNLOAD = "https://eyecan-ai.github.io/eyecandies/download"
@@ -108,7 +109,7 @@ class EyecandiesDataset(OrganisedDataset):
         camera = _CAMERA._replace(**{name: getattr(_CAMERA, name) * smaller for name in ("fx", "fy", "cx", "cy")})
         xyz = as_organised(row.depth_path, metres, camera)
         check_same_size(row.image_path, image, row.depth_path, xyz)
-        check_sample(row.image_path, image, row.depth_path, xyz)
+        check_sample(row.image_path, image.numpy(), row.depth_path, xyz.numpy())
         return image, xyz
 
 

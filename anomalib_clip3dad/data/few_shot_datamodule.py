@@ -16,10 +16,11 @@ from anomalib.data.utils.split import random_split
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
 
+from anomalib_clip3dad.data.files import image_size
 from anomalib_clip3dad.data.kept import KeptSamples
 from anomalib_clip3dad.data.leaks import same_samples
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
-from anomalib_clip3dad.data.reading import image_size, read_truth
+from anomalib_clip3dad.data.reading import read_truth
 from anomalib_clip3dad.data.shots import KShotSampler, ShotLoader, choose_shots, find_shots, samples_to_draw
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
 from anomalib_clip3dad.errors import InputError

@@ -6,14 +6,11 @@ import math
 from pathlib import Path
 
 import numpy as np
-from einops import rearrange
-from torch import Tensor
-from torch.nn import functional
 
 from anomalib_clip3dad.data.intrinsics import Intrinsics
 from anomalib_clip3dad.data.notes import tell
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.geometry import LEAST_CONTRAST, LEAST_MEASURED, validity_mask
+from anomalib_clip3dad.limits import LEAST_CONTRAST, LEAST_MEASURED
 
 _FEWEST = 21  # pixels a side: the background plane is looked for in a frame of 10 pixels
 _DENSE = 0.3  # of the eight neighbours of measured pixels; real scans with a half lost at random have 0.58
@@ -25,7 +22,7 @@ _COARSE = 16  # different depths; fewer come of centimetres or of 8 bit
 _SMALLEST = 0.005  # metres; the plane that parts lie on is found to 5 mm, so nothing smaller is
 
 
-def check_sample(image_name: str | Path, image: Tensor, name: str | Path, xyz: Tensor) -> None:
+def check_sample(image_name: str | Path, image: np.ndarray, name: str | Path, xyz: np.ndarray) -> None:
     """Refuse a picture and a cloud that hold too little, or whose axes do not run as the pixels do.
 
     Args:
@@ -38,15 +35,15 @@ def check_sample(image_name: str | Path, image: Tensor, name: str | Path, xyz: T
         ValueError: If so.
     """
     check_picture(image_name, image)
-    valid = validity_mask(xyz[None])[0]
+    valid = np.isfinite(xyz).all(axis=0) & (xyz[2] > 0)
     _check_density(name, valid)
-    points = rearrange(xyz, "c h w -> h w c")[valid].double().numpy()
-    row, column = valid.numpy().nonzero()
+    points = np.moveaxis(xyz, 0, -1)[valid].astype(np.float64)
+    row, column = valid.nonzero()
     _check_extent(name, points)
     _check_axes(name, points[:, 0] / points[:, 2], points[:, 1] / points[:, 2], row, column)
 
 
-def check_picture(name: str | Path, image: Tensor) -> None:
+def check_picture(name: str | Path, image: np.ndarray) -> None:
     """Refuse a picture that is too small or of one colour.
 
     Args:
@@ -61,7 +58,7 @@ def check_picture(name: str | Path, image: Tensor) -> None:
         msg = f"{name}: {rows} x {columns} pixels are too few to find a part in; export it larger"
         raise InputError(msg)
     # but for single bright pixels, which a sensor in the dark has
-    most = rearrange(image, "c h w -> c (h w)").sort(dim=1).values
+    most = np.sort(image.reshape(3, -1), axis=1)
     aside = most.shape[1] // 200
     low, high = most[:, aside].min(), most[:, most.shape[1] - 1 - aside].max()
     contrast = (most[:, most.shape[1] - 1 - aside] - most[:, aside]).max()
@@ -73,24 +70,32 @@ def check_picture(name: str | Path, image: Tensor) -> None:
         raise InputError(msg)
 
 
-def _check_density(name: str | Path, valid: Tensor) -> None:
-    share = valid.float().mean().item()
+def _check_density(name: str | Path, valid: np.ndarray) -> None:
+    share = valid.mean()
     if share < LEAST_MEASURED:
         msg = (
             f"{name}: only {share:.2%} of the pixels have a point, too few to judge; export the scan again, check that "
         )
         msg += "it shows the same view as the picture, or remove the sample"
         raise InputError(msg)
-    around = functional.avg_pool2d(valid[None, None].float(), 3, stride=1, padding=1, count_include_pad=False)[0, 0]
-    if (around[valid].mean().item() * 9 - 1) / 8 < _DENSE:
-        wide = functional.avg_pool2d(valid[None, None].float(), 9, stride=1, padding=4, count_include_pad=False)[0, 0]
-        coarser = max(2, round(1 / math.sqrt(wide[valid].mean().item())))
+    if (_share_around(valid, 3)[valid].mean() * 9 - 1) / 8 < _DENSE:
+        coarser = max(2, round(1 / math.sqrt(_share_around(valid, 9)[valid].mean())))
         rows, columns = (max(1, round(size / coarser)) for size in valid.shape)
         msg = f"{name}: only {share:.0%} of the pixels have a point, scattered, so the cloud is about {coarser} times "
         msg += (
             f"coarser than the picture; scale the picture down, to {rows} x {columns} or so, and fx, fy, cx, cy with it"
         )
         raise InputError(msg)
+
+
+def _share_around(valid: np.ndarray, side: int) -> np.ndarray:
+    """Share of the pixels that hold, in the square around each pixel, as far as it is in the picture."""
+
+    def count(holds: np.ndarray) -> np.ndarray:
+        total = np.pad(np.pad(holds, side // 2).cumsum(axis=0, dtype=int).cumsum(axis=1), ((1, 0), (1, 0)))
+        return total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+
+    return count(valid) / count(np.ones_like(valid))
 
 
 def _check_extent(name: str | Path, points: np.ndarray) -> None:

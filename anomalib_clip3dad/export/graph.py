@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .metadata import INPUTS, OUTPUTS
 from .resize import exportable
 
 logger = logging.getLogger(__name__)
 
-INPUTS = ("image", "xyz")
-OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
 _ANY_SIZE = (272, 336)  # example size for tracing a graph for any size; the graph does not depend on it
 
 

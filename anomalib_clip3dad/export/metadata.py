@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata of exported files."""
+"""Metadata of exported files, and the names of their inputs and outputs."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.weights import weights_hash
 
 PREFIX = "anomalib_clip3dad"
+INPUTS = ("image", "xyz")
+OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
 UNITS = {
     "image": "(B, 3, H, W) float32, RGB in [0, 1]",
     "xyz": "(B, 3, H, W) float32, metres, camera frame (x right, y down, z forward), (0, 0, 0) or NaN = not measured",
@@ -65,26 +65,3 @@ class Metadata:
             raise InputError(msg) from None
         found["input_size"] = found["input_size"] and tuple(found["input_size"])
         return cls(**found)
-
-
-def describe(model: Any, input_size: tuple[int, int] | None = None) -> Metadata:
-    """Collect the metadata of a trained model.
-
-    Args:
-        model: A model of this package.
-        input_size: Height and width that it is exported for; None for any.
-
-    Returns:
-        The metadata.
-    """
-    post, known = model.post_processor, model.has_threshold
-    return Metadata(
-        model=type(model).__name__,
-        version=version("anomalib_clip3dad"),
-        class_name=getattr(model, "class_name", None),
-        training_files=list(model.training_files),
-        image_threshold=post.image_threshold.item() if known else None,
-        pixel_threshold=post.pixel_threshold.item() if known else None,
-        weights_hash=weights_hash(model.model.state_dict()),
-        input_size=input_size,
-    )

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export of models that take image and cloud, through anomalib's own `Engine.export`."""
 
-import importlib.util
 import logging
 import re
 from dataclasses import replace
@@ -14,11 +13,12 @@ from anomalib.data import AnomalibDataModule
 from anomalib.deploy import CompressionType, ExportType
 from lightning.pytorch import LightningModule
 
-from anomalib_clip3dad.errors import InputError, MissingPackageError
+from anomalib_clip3dad.errors import InputError, need
 
 from .compression import compress
-from .graph import INPUTS, trace
-from .metadata import PREFIX, describe
+from .describe import describe
+from .graph import trace
+from .metadata import INPUTS, PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -143,18 +143,6 @@ class RGBXYZExportMixin(LightningModule):
         path = _folder(export_root, ExportType.OPENVINO) / f"{model_file_name}.xml"
         openvino.save_model(converted, path, compress_to_fp16=False)
         return path
-
-
-def need(*packages: str) -> None:
-    """Raise if one of these packages is missing.
-
-    Raises:
-        ImportError: If one is missing; the message says what to install.
-    """
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        msg = f"{', '.join(missing)}: not installed; export needs pip install 'anomalib_clip3dad[deploy]'"
-        raise MissingPackageError(msg)
 
 
 def _folder(export_root: Path | str, kind: ExportType) -> Path:

@@ -2,7 +2,7 @@
 """Geometry as pure tensor functions: which points count, what is foreground, and how it looks from other sides."""
 
 from .camera import Camera, place_camera, project, rotate
-from .evidence import LEAST_CONTRAST, LEAST_MEASURED, holds_evidence
+from .evidence import holds_evidence
 from .organised import resize_organised, validity_mask
 from .paints import PAINTS, check_paint
 from .part_crop import PartBox, crop_image, crop_nearest, find_part, paste_map
@@ -12,8 +12,6 @@ from .views import DEFAULT_VIEWS, VIEW_ANGLES, rotation_matrix, view_rotations
 
 __all__ = [
     "DEFAULT_VIEWS",
-    "LEAST_CONTRAST",
-    "LEAST_MEASURED",
     "PAINTS",
     "VIEW_ANGLES",
     "Camera",

@@ -4,13 +4,9 @@
 import torch
 from torch import Tensor
 
+from anomalib_clip3dad.limits import LEAST_CONTRAST, LEAST_MEASURED
+
 from .organised import check_shape, validity_mask
-
-LEAST_MEASURED = 0.01
-"""Share of the pixels that need a point; the smallest parts of MVTec 3D-AD, cut out, fill some 3 %."""
-
-LEAST_CONTRAST = 2 / 255
-"""A picture whose channels vary by less shows nothing."""
 
 
 def holds_evidence(image: Tensor, xyz: Tensor) -> Tensor:

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained model on the line: one inferencer for all runtimes."""
+"""A trained model on the line: one inferencer for all runtimes; torch is imported only for what needs it."""
 
-from anomalib_clip3dad.export import Metadata
+from typing import TYPE_CHECKING
 
-from .inferencer import RGBXYZInferencer
+from anomalib_clip3dad.lazy import lazily
+
+if TYPE_CHECKING:
+    from anomalib_clip3dad.export import Metadata
+
+    from .inferencer import RGBXYZInferencer
 
 __all__ = ["Metadata", "RGBXYZInferencer"]
+
+__getattr__ = lazily(__name__, {"Metadata": "anomalib_clip3dad.export.metadata", "RGBXYZInferencer": ".inferencer"})

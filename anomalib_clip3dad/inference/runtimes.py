@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from anomalib_clip3dad import models
-from anomalib_clip3dad.errors import InputError, MissingFileError
-from anomalib_clip3dad.export.graph import INPUTS
-from anomalib_clip3dad.export.metadata import PREFIX, Metadata, describe
-from anomalib_clip3dad.export.mixin import need
+from anomalib_clip3dad.errors import InputError, MissingFileError, need
+from anomalib_clip3dad.export.metadata import INPUTS, PREFIX, Metadata
 
 Answer = dict[str, np.ndarray]
 
@@ -82,7 +78,7 @@ class OnnxRuntime(Runtime):
         try:
             self._session = onnxruntime.InferenceSession(path, providers=[providers[wanted]])
         except Exception as error:  # its errors have no common type
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
         self.device = wanted
         found = self._session.get_modelmeta().custom_metadata_map
         self.metadata = Metadata.from_texts(
@@ -115,7 +111,7 @@ class OpenVino(Runtime):
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
         self.metadata = Metadata.from_texts(_openvino_texts(path, model), path)
         self.device = device.upper()
         if self.device.partition(".")[0] not in {"AUTO", *(name.partition(".")[0] for name in core.available_devices)}:
@@ -131,41 +127,6 @@ class OpenVino(Runtime):
     def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
         answer = self._model(dict(zip(INPUTS, (image, xyz), strict=True)))
         return {output.any_name: values for output, values in answer.to_dict().items()}
-
-
-class Torch(Runtime):
-    """A checkpoint in PyTorch; needs the CLIP weights that it was trained with, as any loading of it does.
-
-    Args:
-        path: the .ckpt file.
-        device: cpu, cuda, or auto: an accelerator if there is one.
-
-    Raises:
-        ValueError: If the file is damaged or no checkpoint of this package, or the device is not there.
-    """
-
-    def __init__(self, path: Path, device: str = "auto") -> None:
-        self.path = path
-        try:
-            # what is safe to read, and no more: a pickle may run code
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # zipfile's, pickle's and its own
-            raise _unreadable(path, error) from None
-        ours = isinstance(content, dict) and "tower_hash" in content
-        name = content.get("model", "Clip3dAd") if ours else ""  # once there was that one alone
-        kind = getattr(models, name, None)
-        if kind is None:
-            msg = f"{path}: this is no checkpoint of a model of anomalib_clip3dad; give one that `anomalib train` left"
-            raise InputError(msg)
-        place = _torch_device(device)
-        self.device = str(place)
-        self.model = kind.load_from_checkpoint(path, map_location="cpu").eval().to(place)
-        self.metadata = describe(self.model)
-
-    def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
-        with torch.inference_mode():
-            answer = self.model(*(torch.from_numpy(values).to(self.model.device) for values in (image, xyz)))
-        return {k: v.cpu().numpy() for k, v in answer._asdict().items() if v is not None}
 
 
 def open_model(path: str | Path, device: str = "auto", precision: str = "f32") -> Runtime:
@@ -197,6 +158,8 @@ def open_model(path: str | Path, device: str = "auto", precision: str = "f32") -
     if path.suffix == ".onnx":
         return OnnxRuntime(path, device)
     if path.suffix == ".ckpt":
+        from .in_torch import Torch  # noqa: PLC0415  # exported files need no torch
+
         return Torch(path, device)
     msg = f"{path}: found {path.suffix or 'no extension'}; give the .onnx, .xml or .ckpt of a trained model"
     raise InputError(msg)
@@ -213,22 +176,8 @@ def _openvino_texts(path: Path, model: Any) -> dict[str, str]:
     return {name: model.get_rt_info([PREFIX, name]).astype(str) for name in names}
 
 
-def _torch_device(device: str) -> torch.device:
-    if device == "auto":
-        return (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None) or torch.device(
-            "cpu"
-        )
-    try:
-        found = torch.device({"gpu": "cuda"}.get(device.lower(), device.lower()))
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        msg = f"device={device!r}: this PyTorch cannot use it ({reason}); give cpu or auto"
-        raise InputError(msg) from None
-    return found
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
+def unreadable(path: Path, error: Exception) -> InputError:
+    """Say in one line that a model cannot be opened."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     msg = f"{path}: it cannot be read ({reason}); it is damaged, or its weights file (.bin, .onnx.data) is not beside "
     msg += "it: copy or export it again"

@@ -3,6 +3,8 @@
 
 from anomalib import models as anomalib_models
 
+from anomalib_clip3dad.data import Eyecandies, Folder3DXYZ, MVTec3DXYZ, Toy3D  # noqa: F401  # known by name, too
+
 from .btf import Btf
 from .clip3d_ad import Clip3dAd
 from .clip3d_ad_plus import Clip3dAdPlus

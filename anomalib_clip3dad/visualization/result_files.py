@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 from torch.nn import functional
 from torchvision.io import write_png
 
-from anomalib_clip3dad.data.reading import image_size
+from anomalib_clip3dad.data.files import image_size
 
 from .panel import picture_name
 

@@ -35,7 +35,9 @@ class ResultsFolder(Callback):
             self._trained = usual
             if is_version(usual) and not any(usual.iterdir()):
                 self._new = usual
-        elif stage == TrainerFn.PREDICTING or (stage == TrainerFn.TESTING and (usual != self._trained or (usual / "images").exists())):
+        elif stage == TrainerFn.PREDICTING or (
+            stage == TrainerFn.TESTING and (usual != self._trained or (usual / "images").exists())
+        ):
             base = usual.parent if is_version(usual) or usual.name == "latest" else usual
             made = create_versioned_dir(base / TrainerFn(stage).value) if trainer.is_global_zero else None
             self._new = trainer.strategy.broadcast(made)

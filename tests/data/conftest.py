@@ -46,12 +46,12 @@ def write_sample(kind: Path, number: int, *, mask: bool = False) -> None:
         Image.fromarray(truth).save(kind / "gt" / f"{number:03d}.png")
 
 
-def write_parts(folder: Path, count: int, first_seed: int = 0) -> None:
-    """Write good parts of 48 x 48 pixels that have a background plane: rgb/000.png and xyz/000.npy."""
+def write_parts(folder: Path, count: int, first_seed: int = 0, size: tuple[int, int] = (48, 48)) -> None:
+    """Write good parts that have a background plane: rgb/000.png and xyz/000.npy."""
     for name in ("rgb", "xyz"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        image, xyz = bumpy_part(seed=first_seed + number)
+        image, xyz = bumpy_part(*size, seed=first_seed + number)
         pixels = (255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(folder / "rgb" / f"{number:03d}.png")
         np.save(folder / "xyz" / f"{number:03d}.npy", xyz.permute(1, 2, 0).numpy())

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.export.metadata import Metadata, describe
+from anomalib_clip3dad.export.describe import describe
+from anomalib_clip3dad.export.metadata import Metadata
 from anomalib_clip3dad.weights import weights_hash
 from tests.deployed import Deployed
 

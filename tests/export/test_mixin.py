@@ -12,8 +12,7 @@ import torch
 from anomalib.deploy import CompressionType
 
 import anomalib_clip3dad
-from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.export.mixin import need
+from anomalib_clip3dad.errors import InputError, need
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from tests.deployed import FIXED, Deployed, batch
 

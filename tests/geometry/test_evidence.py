@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import torch
 
-from anomalib_clip3dad.geometry import LEAST_CONTRAST, LEAST_MEASURED, holds_evidence
+from anomalib_clip3dad.geometry import holds_evidence
+from anomalib_clip3dad.limits import LEAST_CONTRAST, LEAST_MEASURED
 
 
 def test_limits() -> None:

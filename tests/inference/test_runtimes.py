@@ -12,8 +12,9 @@ import torch
 from onnx import TensorProto, helper
 
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.export.metadata import describe
-from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, Torch, open_model
+from anomalib_clip3dad.export.describe import describe
+from anomalib_clip3dad.inference.in_torch import Torch
+from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, open_model
 from tests.deployed import FIXED, Deployed, batch
 
 OPEN: dict[str, Callable[[Deployed], Any]] = {

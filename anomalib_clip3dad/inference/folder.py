@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model over a folder of parts: scores, masks and overlays as files. Needs neither torch nor anomalib."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from anomalib_clip3dad.data.files import read_arrays
+from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
+from anomalib_clip3dad.data.listing import Sample, list_files
+from anomalib_clip3dad.errors import InputError, MissingFileError
+
+from .runtimes import Runtime
+
+COLUMNS = ("file", "score", "label", "error")
+_OPACITY = 0.5  # of the heat map over the picture
+
+
+class Verdict(NamedTuple):
+    """What a model says of one part.
+
+    Attributes:
+        sample: Its files.
+        score: 0.5 = threshold; None if the part cannot be judged.
+        faulty: Its label; None without a threshold, or if it cannot be judged.
+        anomaly_map: (S, S) in [0, 1], in the frame of the picture; None if it cannot be judged.
+        mask: (S, S) bool, or None, as `faulty`.
+        error: Why it cannot be judged, or "".
+        picture: (H, W, 3) uint8 RGB; None if it cannot be judged.
+    """
+
+    sample: Sample
+    score: float | None = None
+    faulty: bool | None = None
+    anomaly_map: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    error: str = ""
+    picture: np.ndarray | None = None
+
+
+def list_parts(folder: Path) -> list[Sample]:
+    """List the parts of a folder, and of the folders in it that have an `rgb`.
+
+    Args:
+        folder: See `list_files`.
+
+    Returns:
+        Those with a picture and a 3D file, sorted.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        msg = f"{folder}: no such folder; give one with pictures and 3D files of the same names"
+        raise MissingFileError(msg)
+    inner = sorted(path.parent for path in folder.rglob("rgb") if path.is_dir())
+    return [sample for place in inner or [folder] for sample in list_files(place, masked=False).samples]
+
+
+def judge(model: Runtime, sample: Sample, folder: Path, intrinsics: Path | None = None) -> Verdict:
+    """Read and judge one part; what cannot be read is said in the verdict.
+
+    Args:
+        model: See `open_model`.
+        sample: Files of the part.
+        folder: Folder up to which intrinsics.json is looked for.
+        intrinsics: JSON of the camera, if it is elsewhere.
+
+    Returns:
+        The verdict.
+    """
+    try:
+        found = intrinsics or find_intrinsics(sample.image.parent, folder)
+        image, xyz = read_arrays(sample.image, sample.scan, read_intrinsics(found) if found else None)
+        answer = {name: values[0] for name, values in model(image[None], xyz[None]).items()}
+    except InputError as error:
+        return Verdict(sample, error=str(error))
+    picture = np.moveaxis(255 * image, 0, -1).round().astype(np.uint8)
+    verdict = Verdict(sample, answer["pred_score"].item(), anomaly_map=answer["anomaly_map"], picture=picture)
+    if model.metadata.image_threshold is None:  # labels would mean nothing
+        return verdict
+    return verdict._replace(faulty=bool(answer["pred_label"]), mask=answer["pred_mask"].astype(bool))
+
+
+class Results:
+    """Writes verdicts to a folder as they come, so that an interrupted run loses nothing.
+
+    `scores.csv` has file, score, label (good or faulty) and error; `masks` one channel, 255 = anomalous; `overlays` the
+    anomaly map over the picture; both in the size of the picture.
+
+    Args:
+        folder: New folder.
+        parts: Folder of the parts; files are named as in it.
+
+    Attributes:
+        judged: Number of parts that were judged.
+        faulty: Number of them that were labelled faulty.
+        unjudged: Number of the others.
+    """
+
+    def __init__(self, folder: Path, parts: Path) -> None:
+        self.folder, self.parts = folder, parts
+        self.judged = self.faulty = self.unjudged = 0
+        self._write_row(COLUMNS)
+
+    def add(self, verdict: Verdict) -> None:
+        """Write a verdict."""
+        file = verdict.sample.image
+        if verdict.score is None or verdict.anomaly_map is None or verdict.picture is None:
+            self.unjudged += 1
+            self._write_row((str(file), "", "", verdict.error))
+            return
+        self.judged += 1
+        self.faulty += bool(verdict.faulty)
+        label = "" if verdict.faulty is None else ("faulty" if verdict.faulty else "good")
+        self._write_row((str(file), f"{verdict.score:.6f}", label, ""))
+        name = file.relative_to(self.parts).with_suffix(".png")
+        colours = Image.fromarray(verdict.picture)
+        self._save(overlay(colours, verdict.anomaly_map), "overlays", name)
+        if verdict.mask is not None:
+            mask = Image.fromarray(255 * verdict.mask.astype(np.uint8))
+            self._save(mask.resize(colours.size, Image.Resampling.NEAREST), "masks", name)
+
+    def _write_row(self, row: Iterable[str]) -> None:
+        with (self.folder / "scores.csv").open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+
+    def _save(self, picture: Image.Image, kind: str, name: Path) -> None:
+        file = self.folder / kind / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file)
+
+    def summary(self) -> Iterator[str]:
+        """Say how many parts are faulty, how many could not be judged, and where the files are."""
+        yield f"{self.faulty} of {self.judged} parts labelled faulty."
+        if self.unjudged:
+            yield f"{self.unjudged} could not be judged; the column error of scores.csv says why."
+        yield f"Results: {self.folder.absolute()} ({', '.join(sorted(path.name for path in self.folder.iterdir()))})"
+
+
+def overlay(picture: Image.Image, anomaly_map: np.ndarray) -> Image.Image:
+    """Draw an anomaly map over a picture.
+
+    Args:
+        picture: RGB.
+        anomaly_map: (S, S) in [0, 1]; 0 is blue, 0.5, the threshold, green, 1 red.
+
+    Returns:
+        RGB, of the picture's size.
+    """
+    level = Image.fromarray(anomaly_map.astype(np.float32)).resize(picture.size, Image.Resampling.BILINEAR)
+    value = 4 * np.clip(np.asarray(level), 0, 1)[..., None]
+    heat = np.clip(1.5 - np.abs(value - np.array([3, 2, 1])), 0, 1)  # piecewise linear, as the colormap "jet"
+    return Image.blend(picture, Image.fromarray((255 * heat).astype(np.uint8)), _OPACITY)
+
+
+def new_folder(base: Path) -> Path:
+    """Make the next of the folders v0, v1, ... in a folder, as anomalib does for trainings."""
+    used = [int(path.name[1:]) for path in base.glob("v*") if path.name[1:].isdigit()]
+    folder = base / f"v{max(used, default=-1) + 1}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def arriving(folder: Path, wait: Callable[[], object]) -> Iterator[Sample]:
+    """Give each part of a folder once, when both of its files are there and no longer change.
+
+    Args:
+        folder: See `list_parts`.
+        wait: Called before each look at the folder.
+
+    Yields:
+        Parts, for ever.
+    """
+    given: set[Path] = set()
+    before: dict[Path, tuple] = {}
+    while True:
+        now = {}
+        for sample in list_parts(folder):
+            if sample.image in given:
+                continue
+            now[sample.image] = state = tuple(_state(file) for file in (sample.image, sample.scan))
+            if before.get(sample.image) == state:
+                given.add(sample.image)
+                yield sample
+        before = now
+        wait()
+
+
+def _state(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns

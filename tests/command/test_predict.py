@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from anomalib_clip3dad.command.predict import predict
+from anomalib_clip3dad.errors import InputError
+from tests.data.conftest import write_parts
+from tests.deployed import FIXED, Deployed
+
+# the command, and then which of these it has imported
+SCRIPT = """
+import sys
+from anomalib_clip3dad.command import main
+try:
+    main()
+finally:
+    print("imported:", *sorted({"torch", "anomalib", "lightning", "pandas"} & sys.modules.keys()))
+"""
+
+
+def clip3dad(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def scores(folder: Path) -> list[float]:
+    with (folder / "scores.csv").open(newline="") as file:
+        return [float(row["score"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_an_exported_model_needs_neither_torch_nor_anomalib(deployed: Deployed, name: str, tmp_path: Path) -> None:
+    write_parts(tmp_path / "new", 2, size=FIXED)
+    ended = clip3dad("predict", getattr(deployed, name), tmp_path / "new")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "imported:"
+    results = tmp_path / "results/predict/v0"
+    assert f"Results: {results} (masks, overlays, scores.csv)" in ended.stdout
+    expected = [
+        deployed.model.predict(tmp_path / f"new/rgb/00{i}.png", tmp_path / f"new/xyz/00{i}.npy").pred_score.item()
+        for i in range(2)
+    ]
+    assert scores(results) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",)])
+def test_help_imports_nothing_that_takes_long(arguments: tuple[str, ...]) -> None:
+    ended = clip3dad(*arguments)
+    assert ended.returncode == 0
+    assert "predict    judge every part of a folder" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "imported:"
+
+
+def test_an_unknown_command_is_named() -> None:
+    ended = clip3dad("predcit")
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == "error: predcit: no such command"
+
+
+def test_parts_that_cannot_be_judged_are_counted(
+    deployed: Deployed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_parts(tmp_path / "new", 2)
+    (tmp_path / "new/rgb/001.png").write_bytes(b"cut short")
+    assert predict(deployed.onnx, tmp_path / "new") == 1
+    assert "1 could not be judged" in capsys.readouterr().out
+
+
+def test_no_result_is_written_over(deployed: Deployed, tmp_path: Path) -> None:
+    write_parts(tmp_path / "new", 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/scores.csv").write_text("mine")
+    with pytest.raises(InputError, match="there are files in it"):
+        predict(deployed.onnx, tmp_path / "new", tmp_path / "out")
+    predict(deployed.onnx, tmp_path / "new")
+    predict(deployed.onnx, tmp_path / "new")
+    assert sorted(path.name for path in Path("results/predict").iterdir()) == ["v0", "v1"]
+
+
+def test_wrong_arguments_leave_no_folder(deployed: Deployed, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        ({"folder": tmp_path / "empty"}, "no picture with a 3D file of the same name"),
+        ({"folder": tmp_path / "nowhere"}, "no such folder"),
+        ({"folder": tmp_path / "empty", "watch": True, "runner": "ray"}, "leave out --runner ray"),
+    ):
+        with pytest.raises(InputError, match=message):
+            predict(deployed.onnx, **arguments)
+    assert not Path("results").exists()
