@@ -16,6 +16,7 @@ COMMANDS = {
     "threshold": "set the threshold of a checkpoint for a rate of false alarms",
     "toy": "write toy parts with defects",
 }
+_SWITCHES = {"--watch"}  # jsonargparse 4.46 wants a value behind every argument
 
 
 def main() -> None:
@@ -29,7 +30,8 @@ def main() -> None:
     from jsonargparse import auto_cli  # noqa: PLC0415  # help needs neither this nor the commands, which take seconds
 
     function = getattr(import_module(f"{__name__}.{name}"), name)
-    faults = auto_cli({name: function}, prog="clip3dad", as_positional=True)
+    arguments = [f"{word}=true" if word in _SWITCHES else word for word in sys.argv[1:]]
+    faults = auto_cli({name: function}, args=arguments, prog="clip3dad", as_positional=True)
     sys.exit(1 if faults else 0)
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,22 @@ def test_no_result_is_written_over(deployed: Deployed, tmp_path: Path) -> None:
     predict(deployed.onnx, tmp_path / "new")
     predict(deployed.onnx, tmp_path / "new")
     assert sorted(path.name for path in Path("results/predict").iterdir()) == ["v0", "v1"]
+
+
+def test_parts_that_arrive_are_judged_until_interrupted(deployed: Deployed, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    command = [sys.executable, "-c", SCRIPT, "predict", str(deployed.onnx), str(tmp_path / "new"), "--watch"]
+    table = tmp_path / "results/predict/v0/scores.csv"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:  # noqa: S603
+        write_parts(tmp_path / "new", 2)
+        for _ in range(600):
+            if table.is_file() and len(table.read_text().splitlines()) == 3:
+                break
+            time.sleep(0.1)
+        watching.send_signal(signal.SIGINT)
+        said = watching.communicate(timeout=60)[0]
+    assert "of 2 parts labelled faulty." in said
+    assert len(scores(table.parent)) == 2
 
 
 def test_wrong_arguments_leave_no_folder(deployed: Deployed, tmp_path: Path) -> None:
