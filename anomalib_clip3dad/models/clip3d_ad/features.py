@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the frozen tower says about samples."""
+"""Features of the frozen tower."""
 
 from typing import NamedTuple
 
@@ -14,14 +14,14 @@ from .fusion import align_tokens
 
 
 class FrozenFeatures(NamedTuple):
-    """All that the trained parts need to know of B samples; needs no gradient.
+    """Everything that the trained parts need of B samples, without gradients.
 
     Attributes:
-        cls: (B, C), CLIP's [CLS] embedding of the image.
-        tokens: (B, |L|, N_p, D), the image's patch tokens of each block of L.
-        view_cls: (B, v, C), CLIP's [CLS] embedding of each view.
-        view_tokens: (B, v, N_p, D), the views' patch tokens of the last block.
-        seen: (B, v, N_p) bool, whether a view shows anything of the patch that its token is about.
+        cls: (B, C), CLIP's [CLS] embeddings of the images.
+        tokens: (B, |L|, N_p, D), patch tokens of the images, for each block of L.
+        view_cls: (B, v, C), CLIP's [CLS] embeddings of the views.
+        view_tokens: (B, v, N_p, D), patch tokens of the views, of the last block.
+        seen: (B, v, N_p) bool, whether the view shows anything of the patch that its token belongs to.
     """
 
     cls: Tensor
@@ -33,25 +33,25 @@ class FrozenFeatures(NamedTuple):
 
 @torch.no_grad()
 def read_samples(tower: VisionTower, image: Tensor, views: Views | None, align_views: bool) -> FrozenFeatures:
-    """Run the frozen tower over images and views.
+    """Run the frozen tower on images and views.
 
-    CLIP3D-AD, section 3.3.3 and 3.3.4: I, F_l and what the fusions start from.
+    CLIP3D-AD, sections 3.3.3 and 3.3.4: I, F_l and the input of the fusions.
 
     Args:
-        tower: made with `layers` = L and, when there are views, `with_last`.
+        tower: Frozen vision tower with `layers` = L and, if there are views, `with_last`.
         image: (B, 3, S, S) RGB in [0, 1].
         views: (B, v, 3, S, S) with P_2D and visibility; None without views.
-        align_views: sample the views' tokens at P_2D, so that token j of each view is about the image's patch j.
+        align_views: Sample the tokens of the views at P_2D, so that token j of each view belongs to the image's patch j.
 
     Returns:
-        The features; without views v = 0.
+        The features; v = 0 without views.
     """
     batch = image.shape[0]  # not len(), which an exported graph takes for a constant
     if views is None:
         cls, tokens = tower(image)
         none = tokens[-1][:, None][:, :0]
         return FrozenFeatures(cls, torch.stack(tokens, dim=1), cls[:, None][:, :0], none, none[..., 0].bool())
-    # one pass for all: the images first, then every view of every sample, whose shallow tokens nobody asks for
+    # one pass for all: first the images, then all views, of which only the last tokens are needed
     pictures = torch.cat([image, rearrange(views.images, "b v c h w -> (b v) c h w")])
     cls, tokens = tower(pictures, num_deep=batch)
     view_tokens = rearrange(tokens[-1][batch:], "(b v) n d -> b v n d", b=batch)

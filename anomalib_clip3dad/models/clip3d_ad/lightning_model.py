@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CLIP3D-AD as an anomalib model: wiring between data, callbacks, losses, optimiser, metrics and checkpoints."""
+"""CLIP3D-AD as an anomalib model: data, callbacks, losses, optimiser, metrics and checkpoints."""
 
 import logging
 from collections.abc import Sequence
@@ -49,51 +49,52 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
 
     Args:
         clip_model: open_clip architecture with a plain vision transformer (section 4.1.3).
-        pretrained: tag of its weights ("small": those of ViT-Ti-Lite0-16-240 that come with this package), path of a
+        pretrained: Tag of its weights ("small": those of ViT-Ti-Lite0-16-240 that come with this package), path of a
             local weights file, or None for random weights, whose scores mean nothing.
-        class_name: what the part is called in the prompts; None takes the data module's category.
-        prompts: a prompt set's name (`anomalib_clip3dad.clip.PROMPT_SETS`) or a list of templates (section 4.5).
-        image_size: height and width of what CLIP reads, and of picture, cloud, mask, views and map with it; a multiple
-            of the patch size; None takes what CLIP was trained on.
-        layers: blocks of the vision tower whose patch tokens are decoded, from 1 (L, Table 6); None takes those at
-            half, three quarters and the whole depth, which are the paper's 6, 9, 12 of 12.
-        views: numbers of the rendered views, from 1 to 27 (Table 7); an empty list for none (Table 5).
-        view_paint: look of the views: "colour" gives them the picture's colours, unlit; "lit" darkens these as a
-            head-light does, so that dents and bumps show; "grey" shows the geometry alone, as do "depth" and
-            "normals". The paper does not say how its views are lit; our choice for it is "colour".
-        align_views: sample the views' tokens at P_2D; our choice, the paper computes P_2D and does not say for what.
-        crop_to_part: cut the part out of picture and cloud and enlarge it to what CLIP reads, so that small defects
-            show; the map comes back in the frame of the whole picture, of twice `image_size`. Beyond the paper.
-        fusion: "sum" adds the embeddings of picture and views (the paper); "late", beyond it, judges both apart: a
-            dent may show in the views alone, a stain in the picture alone.
-        adapter_ratio: share of the adapters' correction; our choice (CLIP-Adapter's).
-        decoder_depth: transformer blocks of the decoder; our choice.
-        map_temperature: gamma of the anomaly map (Eq. 9); our choice is CLIP's own.
-        score_temperature: tau of the image's score (Eq. 16); likewise.
-        score_reduction: what of the map goes into the score: "max" (Eq. 18), "part_max" the largest patch that shows
-            the part, "part_top5" the mean of its five largest; the last two, beyond the paper, leave the table out.
-        texture_dir: folder of texture images for the synthetic anomalies (section 3.3.1), DTD for instance; None takes
-            the shots' own texture and noise.
-        opacity: least and largest opacity of a texture; our choice.
-        geometry: share of the synthetic anomalies that are dents, bumps or missing points in the cloud, in [0, 1];
-            beyond the paper, where both of a pair share one cloud.
-        anomaly_size: least and largest share of the part that a synthetic anomaly covers; None cuts the noise at 0.5
-            as the paper does, which makes anomalies larger than most real ones.
-        loss_temperature: divides the similarities of the contrastive loss; the paper has none, which is 1.
-        balanced_loss: let anomalous and normal pixels weigh alike in the segmentation loss; the paper averages it over
-            all pixels, nearly all of which are normal.
-        classification_text_lr: learning rate of A_cg (section 4.1.3), as are the next four.
-        segmentation_text_lr: of A_sg.
-        image_adapter_lr: of the image adapter.
-        decoder_lr: of the decoder.
-        fusion_lr: of both fusions.
-        max_steps: optimiser steps where the trainer is given no limit (`max_steps`, `max_epochs`, `max_time`; Lightning
-            does not tell its default of 1000 epochs from a limit of 1000 epochs); our choice.
-        pre_processor: see `AnomalibModule`; the default only resizes, CLIP's mean and deviation are in the model.
-        post_processor: see `AnomalibModule`.
-        evaluator: see `AnomalibModule`; the default: image AUROC and AUPR, pixel AUROC and AUPRO, all on raw scores.
-        visualizer: see `AnomalibModule`; the default draws image, depth, mask and heat map. Unless it is False,
-            predictions leave `ResultFiles`, too.
+        class_name: Name of the part in the prompts; None takes the data module's category.
+        prompts: Name of a prompt set (`anomalib_clip3dad.clip.PROMPT_SETS`), or a list of templates (section 4.5).
+        image_size: Height and width of CLIP's input, and of the resized image, cloud, mask, views and map; a multiple
+            of the patch size; None takes the size that CLIP was trained on.
+        layers: Blocks of the vision tower whose patch tokens are decoded, counted from 1 (L, Table 6); None takes those
+            at half, three quarters and all of the depth, which are the paper's 6, 9, 12 of 12.
+        views: Numbers of the rendered views, 1 to 27 (Table 7); an empty list for none (Table 5).
+        view_paint: How views are painted: "colour" as in the image, without lighting; "lit" the same with a light at
+            the camera, so that dents and bumps show; "grey", "depth" and "normals" show the geometry alone. The paper
+            does not specify the lighting; our choice for it is "colour".
+        align_views: Sample the tokens of the views at P_2D; our choice: the paper computes P_2D without saying what
+            for.
+        crop_to_part: Crop image and cloud to the part and enlarge it to CLIP's input, so that small defects show; the
+            map is in the frame of the whole image, at twice `image_size`. Not in the paper.
+        fusion: "sum" adds the embeddings of image and views (the paper); "late" scores them separately, because a dent
+            may show only in the views and a stain only in the image (not in the paper).
+        adapter_ratio: Weight of the adapters' output; our choice (that of CLIP-Adapter).
+        decoder_depth: Number of transformer blocks of the decoder; our choice.
+        map_temperature: gamma of the anomaly map (Eq. 9); our choice is that of CLIP.
+        score_temperature: tau of the image score (Eq. 16); likewise.
+        score_reduction: How the map enters the score: "max" (Eq. 18), "part_max" its largest patch on the part,
+            "part_top5" the mean of the five largest on the part. The last two ignore the background; not in the paper.
+        texture_dir: Folder of texture images for the synthetic anomalies (section 3.3.1), e.g. DTD; None takes the
+            shots' own texture and noise.
+        opacity: Smallest and largest opacity of a texture; our choice.
+        geometry: Share of the synthetic anomalies that are dents, bumps or missing points in the cloud, in [0, 1]; not
+            in the paper, where both samples of a pair share one cloud.
+        anomaly_size: Smallest and largest share of the part that a synthetic anomaly covers; None: noise above 0.5, as
+            in the paper, which makes anomalies larger than most real ones.
+        loss_temperature: Divides the similarities in the contrastive loss; the paper has none, which is 1.
+        balanced_loss: Give anomalous and normal pixels equal weight in the segmentation loss; in the paper it is the
+            mean over all pixels, most of which are normal.
+        classification_text_lr: Learning rate of A_cg (section 4.1.3), like the next four.
+        segmentation_text_lr: Learning rate of A_sg.
+        image_adapter_lr: Learning rate of the image adapter.
+        decoder_lr: Learning rate of the decoder.
+        fusion_lr: Learning rate of both fusions.
+        max_steps: Number of optimiser steps if the trainer has no limit (`max_steps`, `max_epochs`, `max_time`;
+            Lightning's default of 1000 epochs cannot be told from a limit of 1000 epochs); our choice.
+        pre_processor: See `AnomalibModule`; the default only resizes, since CLIP's normalisation is in the model.
+        post_processor: See `AnomalibModule`.
+        evaluator: See `AnomalibModule`; the default has image AUROC and AUPR, pixel AUROC and AUPRO, on raw scores.
+        visualizer: See `AnomalibModule`; the default draws image, depth, mask and anomaly map. Unless it is False,
+            `ResultFiles` are written, too.
     """
 
     must_agree = (
@@ -191,12 +192,12 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         self.prompt_with(clip, clip_model, prompts, class_name)
 
     def own_callbacks(self) -> Sequence[Callback]:
-        """The synthesis, before the pre-processor."""
+        """The synthesis of anomalies, which runs before the pre-processor."""
         return [self.given(AnomalySynthesis) or self._synthesis]
 
     # ------------------------------------------------------------------ steps
     def setup(self, stage: str) -> None:
-        """Limit a training that nobody limited."""
+        """Limit the training to `max_steps` if the trainer has no limit."""
         super().setup(stage)
         # Lightning 2.6 turns "no limit given" into 1000 epochs before it calls setup().
         if stage == "fit" and self.trainer.max_steps == -1 and self.trainer.max_epochs == 1000:
@@ -204,7 +205,7 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
             logger.info("No limit given to the trainer: training stops after max_steps=%d steps.", self.max_steps)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Eq. 15 on a batch of pairs, the flawless half first (`AnomalySynthesis`)."""
+        """Compute Eq. 15 for a batch of pairs, normal samples first (`AnomalySynthesis`)."""
         foreground = prepare_cloud(batch)
         mask = batch.gt_mask
         if self.crop_to_part:
@@ -214,11 +215,11 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         return losses["train_loss"]
 
     def losses(self, features: FrozenFeatures, mask: Tensor) -> dict[str, Tensor]:
-        """Eq. 11-15 on the frozen features of pairs.
+        """Compute Eq. 11-15 from frozen features of pairs.
 
         Args:
-            features: of 2 B samples, the flawless half first.
-            mask: (2 B, S, S) bool, where the anomalies are.
+            features: Features of 2 B samples, the normal ones first.
+            mask: (2 B, S, S) bool, true = anomaly.
 
         Returns:
             Scalars: the loss and its two parts.
@@ -241,38 +242,38 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         }
 
     def cut(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Cut:
-        """Cut the part out and enlarge it to what CLIP reads, if that is asked.
+        """Crop to the part and enlarge it to CLIP's input, if `crop_to_part`.
 
         Args:
-            image: (B, 3, H, W) RGB in [0, 1], H and W those of the pre-processor.
+            image: (B, 3, H, W) RGB in [0, 1], with H and W of the pre-processor.
             xyz: (B, 3, H, W) organised XYZ in metres, camera frame, (0, 0, 0) = not measured.
-            foreground: (B, H, W) bool, the part.
+            foreground: (B, H, W) bool, true = part.
 
         Returns:
-            All three as CLIP reads them, and where they come from.
+            All three at the size of CLIP's input, and the box that they were cropped from.
 
         Raises:
-            ValueError: If the pictures are of another size than CLIP reads, and no part is cut out of them.
+            ValueError: If the images do not have the size of CLIP's input and are not cropped.
         """
         size = self.model.map_size
         if self.crop_to_part:
             return cut_part(image, xyz, foreground, size)
         if image.shape[-2:] != torch.Size(size):
-            msg = f"pre_processor: it gives pictures of {tuple(image.shape[-2:])}, but this CLIP reads {size}; let it "
+            msg = f"pre_processor: it gives images of {tuple(image.shape[-2:])}, but this CLIP needs {size}; let it "
             msg += "resize to that, or leave it out"
             raise InputError(msg)
         return Cut(image, xyz, foreground, None)
 
     def read(self, cut: Cut) -> FrozenFeatures:
-        """What the frozen part says of what `cut` gave, views rendered."""
+        """Render the views and run the frozen tower on the result of `cut`."""
         views = self.renderer(cut.image, cut.xyz, cut.foreground) if self.views else None
         return self.model.read(cut.image, views)
 
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Score pictures and their clouds, in [0, 1]; the map is in the frame of the whole picture.
+        """Score images and clouds, in [0, 1]; the map is in the frame of the whole image.
 
         Raises:
-            ValueError: If no class was set, so that there are no prompts to compare with; also as `cut`.
+            ValueError: If no class was set, so that there are no prompts; also as for `cut`.
         """
         self.check_prompted()
         cut = self.cut(image, xyz, foreground)

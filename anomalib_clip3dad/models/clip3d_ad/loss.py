@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two losses: image against text, and map against mask."""
+"""The two losses: image-text contrast, and segmentation."""
 
 import torch
 from torch import Tensor
@@ -13,16 +13,16 @@ def bidirectional_contrastive_loss(
     text_anomalous: Tensor,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Pull each image to the text of its own state and each text to the image of its own state.
+    """Pull each image to the text of its own state, and each text to the image of its own state.
 
     CLIP3D-AD, Eq. 11-13: (L_i2t + L_t2i) / 2, averaged over the pairs.
 
     Args:
-        image_normal: I+, (B, C) or (1, C); lengths do not matter.
+        image_normal: I+, (B, C) or (1, C), of any length.
         image_anomalous: I-, the synthetic anomalies on the same parts.
         text_normal: T+, (B, C) or (1, C).
         text_anomalous: T-.
-        temperature: divides the cosine similarities; the paper has none.
+        temperature: Divides the cosine similarities; the paper has none.
 
     Returns:
         Scalar, 0 at best.
@@ -38,8 +38,8 @@ def bidirectional_contrastive_loss(
 
     right = similarity(image_normal, text_normal), similarity(image_anomalous, text_anomalous)
     wrong = similarity(image_normal, text_anomalous), similarity(image_anomalous, text_normal)
-    # -log e^a / (e^a + e^b) = softplus(b - a). From an image, the other text is wrong (Eq. 11); from a text, the other
-    # image is (Eq. 12), so that the two wrong similarities change places.
+    # -log e^a / (e^a + e^b) = softplus(b - a). For an image, the other text is wrong (Eq. 11); for a text, the other
+    # image is (Eq. 12), so the two wrong similarities change places.
     image_to_text = functional.softplus(wrong[0] - right[0]) + functional.softplus(wrong[1] - right[1])
     text_to_image = functional.softplus(wrong[1] - right[0]) + functional.softplus(wrong[0] - right[1])
     return ((image_to_text + text_to_image) / 2).mean()
@@ -51,8 +51,8 @@ def segmentation_loss(anomaly_map: Tensor, mask: Tensor, balanced: bool = False)
     Args:
         anomaly_map: (B, H, W), probabilities in [0, 1].
         mask: (B, H, W), true or 1 where the anomaly is; empty for normal images.
-        balanced: beyond the paper, all anomalous pixels together weigh as much as all normal ones, which are some 99 %
-            and otherwise teach a map to be silent long before they teach it to tell.
+        balanced: Give all anomalous pixels together the weight of all normal ones (not in the paper). Otherwise the
+            normal ones, some 99 %, first lower the whole map.
 
     Returns:
         Scalar.

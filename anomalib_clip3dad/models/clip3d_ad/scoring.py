@@ -9,8 +9,8 @@ from einops import reduce
 from torch import Tensor
 
 REDUCTIONS = ("max", "part_max", "part_top5")
-"""What of a map goes into the score: its largest pixel (the paper); of the patches that show the part, the largest, or
-the mean of the five largest."""
+"""How a map enters the score: by its largest pixel (the paper), by its largest patch on the part, or by the mean of the
+five largest."""
 
 
 class Scoring(NamedTuple):
@@ -19,7 +19,7 @@ class Scoring(NamedTuple):
     Attributes:
         map_temperature: gamma.
         score_temperature: tau.
-        reduction: one of `REDUCTIONS`.
+        reduction: One of `REDUCTIONS`.
     """
 
     map_temperature: float = 0.07
@@ -28,11 +28,11 @@ class Scoring(NamedTuple):
 
 
 def part_patches(foreground: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Tell which patches show the part on at least half of their pixels; all, where none does.
+    """Find the patches that show the part on at least half of their pixels; all patches if there are none.
 
     Args:
         foreground: (B, H, W) bool, H and W multiples of the grid's rows and columns.
-        grid: rows and columns of patches.
+        grid: Rows and columns of patches.
 
     Returns:
         (B, N_p) bool, row by row.
@@ -47,7 +47,7 @@ def part_patches(foreground: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def reduce_on_part(shares: Tensor, part: Tensor, reduction: str) -> Tensor:
-    """One number for each sample's map, of the patches that show the part.
+    """Reduce the map of each sample to one number, from the patches that show the part.
 
     Args:
         shares: (B, N_p) in [0, 1].
@@ -70,14 +70,14 @@ def reduce_on_part(shares: Tensor, part: Tensor, reduction: str) -> Tensor:
 
 
 def anomaly_score(images: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
-    """Score images: how anomalous the whole looks, plus the worst place.
+    """Score images by the whole image and the most anomalous place.
 
-    CLIP3D-AD, Eq. 16-18: S- / (S- + S+) + max S_map. S- and S+ are a softmax, so their sum is 1. Half of it here: what
-    lies beyond [0, 1] torchmetrics takes for logits, one batch and not the next, which ruins AUROC and threshold.
+    CLIP3D-AD, Eq. 16-18: S- / (S- + S+) + max S_map. S- and S+ are a softmax, so their sum is 1. Here it is half of
+    that, because torchmetrics takes a batch with scores above 1 for logits, which would ruin AUROC and threshold.
 
     Args:
-        images: (B,) in [0, 1] each, the share of S- for each piece of evidence; one in the paper.
-        maps: (B,) in [0, 1] each, max S_map; one in the paper.
+        images: Shares of S-, (B,) in [0, 1] each, one per embedding; a single one in the paper.
+        maps: max S_map, (B,) in [0, 1] each, one per map; a single one in the paper.
 
     Returns:
         (B,) in [0, 1], larger = more anomalous.
@@ -90,14 +90,14 @@ def anomaly_score(images: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
 
 
 def late_score(images: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
-    """Score images by several pieces of evidence, each of which may alone show that a part is anomalous.
+    """Score images so that a single embedding or map is enough to show that a part is anomalous.
 
-    Beyond the paper: a noisy-or of the shares that `anomaly_score` adds, 1 - (prod_i (1 - s_i))^(1/n). The root keeps
-    the order and spreads scores that would all lie near 1.
+    Not in the paper: noisy-or of the shares that `anomaly_score` adds, 1 - (prod_i (1 - s_i))^(1/n). The root keeps the
+    order and spreads scores that would otherwise all be close to 1.
 
     Args:
-        images: as of `anomaly_score`.
-        maps: likewise.
+        images: As for `anomaly_score`.
+        maps: As for `anomaly_score`.
 
     Returns:
         (B,) in [0, 1], larger = more anomalous.

@@ -19,13 +19,13 @@ from .fusion import GlobalFusion, LocalFusion
 from .scoring import Scoring, anomaly_score, late_score, part_patches, reduce_on_part
 
 FUSIONS = ("sum", "late")
-"""How views join the picture: their embeddings are added (the paper), or both are judged apart."""
+"""How image and views are joined: their embeddings are added (the paper), or both are scored separately."""
 
 
 class Adapted(NamedTuple):
-    """What training compares."""
+    """Embeddings and maps that the losses compare."""
 
-    images: list[Tensor]  # I, (B, C): one that all went into, or that of the picture and that of the views
+    images: list[Tensor]  # I, (B, C): the sum of image and views, or those of image and views separately
     text: Tensor  # T_c, (2, C): normal, anomalous
     anomaly_map: Tensor  # S_map, (B, S, S)
 
@@ -34,13 +34,13 @@ class Clip3dAdModel(nn.Module):
     """CLIP3D-AD (arXiv 2406.18941, Figure 2) around a frozen vision tower.
 
     Args:
-        tower: the frozen tower, made with `layers` = L and, when there are views, `with_last`.
+        tower: Frozen vision tower with `layers` = L and, if there are views, `with_last`.
         num_views: v, 0 for none (Table 5).
-        align_views: sample the views' tokens at P_2D; otherwise token j is the same place of each view's own picture.
-        fusion: one of `FUSIONS`.
-        adapter_ratio: share of the adapters' correction.
-        decoder_depth: transformer blocks of the decoder.
-        scoring: how similarities become map and score.
+        align_views: Sample the tokens of the views at P_2D; otherwise token j is the same place of every view's image.
+        fusion: One of `FUSIONS`.
+        adapter_ratio: Weight of the adapters' output.
+        decoder_depth: Number of transformer blocks of the decoder.
+        scoring: How similarities become map and score.
     """
 
     text: Tensor
@@ -78,22 +78,22 @@ class Clip3dAdModel(nn.Module):
         return (self.tower.image_size, self.tower.image_size)
 
     def forward(self, image: Tensor, views: Views | None = None) -> Adapted | InferenceBatch:
-        """Score images, or in training mode return what the losses need.
+        """Score images; in training mode, return what the losses need.
 
         Args:
-            image: (B, 3, S, S) RGB in [0, 1], S = the tower's image size.
-            views: their rendered views (B, v, 3, S, S) with P_2D and visibility; None without views.
+            image: (B, 3, S, S) RGB in [0, 1], S = image size of the tower.
+            views: Rendered views (B, v, 3, S, S) with P_2D and visibility; None without views.
 
         Returns:
-            In evaluation: `pred_score` (B,) in [0, 1] and `anomaly_map` (B, S, S) in [0, 1], larger = more anomalous.
+            In evaluation mode: `pred_score` (B,) and `anomaly_map` (B, S, S), both in [0, 1], larger = more anomalous.
 
         Raises:
-            ValueError: If the number of views is not the one the model was made for.
+            ValueError: If the number of views is not `num_views`.
         """
         return self.compare(self.read(image, views))
 
     def read(self, image: Tensor, views: Views | None = None) -> FrozenFeatures:
-        """Run the frozen part alone; arguments and errors are those of `forward`."""
+        """Run only the frozen part; arguments and errors as for `forward`."""
         given = 0 if views is None else views.images.shape[1]
         if given != self.num_views:
             msg = f"views: the model was made for {self.num_views} views of each sample, got {given}; render the same "
@@ -102,17 +102,17 @@ class Clip3dAdModel(nn.Module):
         return read_samples(self.tower, image, views, self.align_views)
 
     def compare(self, features: FrozenFeatures, foreground: Tensor | None = None) -> Adapted | InferenceBatch:
-        """Run the trained part alone: adapted [CLS] I and decoded patches F, each plus what the views add (Eq. 5-10).
+        """Run only the trained part: adapted [CLS] I and decoded patches F, each plus those of the views (Eq. 5-10).
 
-        With `fusion` "late", beyond the paper, what the views add is compared with the texts apart, where they show the
-        part. The larger of the two maps counts at each place; `late_score` joins both [CLS] and both maps.
+        With `fusion` "late", not in the paper, the views are compared with the texts separately, where they show the
+        part. At each place the larger of the two maps counts; `late_score` joins both [CLS] and both maps.
 
         Args:
-            features: what `read` gave.
-            foreground: (B, S, S) bool, the part, for the scores; None: everywhere.
+            features: Result of `read`.
+            foreground: (B, S, S) bool, true = part, for the scores; None: everywhere.
 
         Returns:
-            As `forward`.
+            As for `forward`.
         """
         embeddings = [self.image_adapter(features.cls)]
         patches: list[tuple[Tensor, Tensor | None]] = [(self.decoder(features.tokens.unbind(dim=1)), None)]
