@@ -48,6 +48,7 @@ def test_no_room_but_the_models_needs_anomalibs_models() -> None:
     code = """
 import sys
 from anomalib_clip3dad import callbacks, clip, data, geometry, synthesis, visualization
+assert all(getattr(data, name) for name in data.__all__)
 assert "anomalib.models" not in sys.modules
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)  # noqa: S603

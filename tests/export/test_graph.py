@@ -2,7 +2,8 @@
 import pytest
 import torch
 
-from anomalib_clip3dad.export.graph import OUTPUTS, trace
+from anomalib_clip3dad.export.graph import trace
+from anomalib_clip3dad.export.metadata import OUTPUTS
 from anomalib_clip3dad.models import Clip3dAd
 from tests.deployed import Deployed, batch
 

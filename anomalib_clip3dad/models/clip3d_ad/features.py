@@ -41,7 +41,7 @@ def read_samples(tower: VisionTower, image: Tensor, views: Views | None, align_v
         tower: Frozen vision tower with `layers` = L and, if there are views, `with_last`.
         image: (B, 3, S, S) RGB in [0, 1].
         views: (B, v, 3, S, S) with P_2D and visibility; None without views.
-        align_views: Sample the tokens of the views at P_2D, so that token j of each view belongs to the image's patch j.
+        align_views: Sample the tokens of the views at P_2D, so that token j belongs to the image's patch j.
 
     Returns:
         The features; v = 0 without views.
