@@ -45,7 +45,7 @@ def predict(
     Returns:
         How many parts could not be judged.
     """
-    parts = list_parts(folder)
+    parts, faults = list_parts(folder)
     _check(parts, folder, out, watch, runner)
     if runner == "ray":
         from anomalib_clip3dad.inference.on_ray import judge_on_ray  # noqa: PLC0415  # needs Ray
@@ -58,6 +58,9 @@ def predict(
     if out:
         out.mkdir(parents=True, exist_ok=True)
     results = Results(out or new_folder(Path("results/predict")), folder)
+    for fault in [] if watch else faults:  # in a folder that is watched, they may be on their way
+        results.refuse(fault.name, fault.message)
+        print(f"cannot be judged: {fault.name}: {fault.message}", file=sys.stderr)
     try:
         for verdict in _with_progress(verdicts, None if watch else len(parts)):
             results.add(verdict)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from anomalib_clip3dad.data.files import read_arrays
 from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
-from anomalib_clip3dad.data.listing import Sample, list_files
+from anomalib_clip3dad.data.listing import Fault, Sample, list_files
 from anomalib_clip3dad.errors import InputError, MissingFileError
 
 from .runtimes import Runtime
@@ -42,14 +42,14 @@ class Verdict(NamedTuple):
     picture: np.ndarray | None = None
 
 
-def list_parts(folder: Path) -> list[Sample]:
+def list_parts(folder: Path) -> tuple[list[Sample], list[Fault]]:
     """List the parts of a folder, and of the folders in it that have an `rgb`.
 
     Args:
         folder: See `list_files`.
 
     Returns:
-        Those with a picture and a 3D file, sorted.
+        Those with a picture and a 3D file, sorted; and what is wrong with other files.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -58,7 +58,8 @@ def list_parts(folder: Path) -> list[Sample]:
         msg = f"{folder}: no such folder; give one with pictures and 3D files of the same names"
         raise MissingFileError(msg)
     inner = sorted(path.parent for path in folder.rglob("rgb") if path.is_dir())
-    return [sample for place in inner or [folder] for sample in list_files(place, masked=False).samples]
+    listed = [list_files(place, masked=False) for place in inner or [folder]]
+    return [sample for each in listed for sample in each.samples], [fault for each in listed for fault in each.faults]
 
 
 def judge(model: Runtime, sample: Sample, folder: Path, intrinsics: Path | None = None) -> Verdict:
@@ -111,19 +112,24 @@ class Results:
         """Write a verdict."""
         file = verdict.sample.image
         if verdict.score is None or verdict.anomaly_map is None or verdict.picture is None:
-            self.unjudged += 1
-            self._write_row((str(file), "", "", verdict.error))
+            self.refuse(file, verdict.error)
             return
-        self.judged += 1
-        self.faulty += bool(verdict.faulty)
-        label = "" if verdict.faulty is None else ("faulty" if verdict.faulty else "good")
-        self._write_row((str(file), f"{verdict.score:.6f}", label, ""))
         name = file.relative_to(self.parts).with_suffix(".png")
         colours = Image.fromarray(verdict.picture)
-        self._save(overlay(colours, verdict.anomaly_map), "overlays", name)
+        # raw maps, without a threshold, may be larger than 1
+        self._save(overlay(colours, verdict.anomaly_map / max(1.0, verdict.anomaly_map.max())), "overlays", name)
         if verdict.mask is not None:
             mask = Image.fromarray(255 * verdict.mask.astype(np.uint8))
             self._save(mask.resize(colours.size, Image.Resampling.NEAREST), "masks", name)
+        label = "" if verdict.faulty is None else ("faulty" if verdict.faulty else "good")
+        self._write_row((str(file), f"{verdict.score:.6f}", label, ""))
+        self.judged += 1
+        self.faulty += bool(verdict.faulty)
+
+    def refuse(self, file: Path, error: str) -> None:
+        """Write that a file cannot be judged, and why."""
+        self._write_row((str(file), "", "", error))
+        self.unjudged += 1
 
     def _write_row(self, row: Iterable[str]) -> None:
         with (self.folder / "scores.csv").open("a", newline="", encoding="utf-8") as file:
@@ -180,17 +186,20 @@ def arriving(folder: Path, wait: Callable[[], object]) -> Iterator[Sample]:
     before: dict[Path, tuple] = {}
     while True:
         now = {}
-        for sample in list_parts(folder):
+        for sample in list_parts(folder)[0]:
             if sample.image in given:
                 continue
             now[sample.image] = state = tuple(_state(file) for file in (sample.image, sample.scan))
-            if before.get(sample.image) == state:
+            if before.get(sample.image) == state and None not in state:
                 given.add(sample.image)
                 yield sample
         before = now
         wait()
 
 
-def _state(file: Path) -> tuple[int, int]:
-    found = file.stat()
+def _state(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:  # removed since it was listed
+        return None
     return found.st_size, found.st_mtime_ns

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_clip3dad.data.listing import Sample
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.ray_cluster import cluster
 
 from .folder import Verdict, judge
@@ -51,5 +52,10 @@ def judge_on_ray(
         judges: list[Any] = [ray.remote(num_cpus=1)(_Judge).remote(*arguments) for _ in range(number)]
         here = {sample.image.absolute(): sample for sample in parts}
         absolute = [Sample(sample.image.absolute(), sample.scan.absolute()) for sample in parts]
-        for verdict in ActorPool(judges).map_unordered(lambda judge, sample: judge.judge.remote(sample), absolute):
-            yield verdict._replace(sample=here[verdict.sample.image])
+        try:
+            for verdict in ActorPool(judges).map_unordered(lambda judge, sample: judge.judge.remote(sample), absolute):
+                yield verdict._replace(sample=here[verdict.sample.image])
+        except ray.exceptions.RayError as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            msg = f"--runner ray: a process of the cluster failed ({reason}); what was judged before is in scores.csv"
+            raise InputError(msg) from None

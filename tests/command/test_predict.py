@@ -68,8 +68,9 @@ def test_parts_that_cannot_be_judged_are_counted(
 ) -> None:
     write_parts(tmp_path / "new", 2)
     (tmp_path / "new/rgb/001.png").write_bytes(b"cut short")
-    assert predict(deployed.onnx, tmp_path / "new") == 1
-    assert "1 could not be judged" in capsys.readouterr().out
+    (tmp_path / "new/rgb/002.png").write_bytes((tmp_path / "new/rgb/000.png").read_bytes())  # without a 3D file
+    assert predict(deployed.onnx, tmp_path / "new") == 2
+    assert "2 could not be judged" in capsys.readouterr().out
 
 
 def test_no_result_is_written_over(deployed: Deployed, tmp_path: Path) -> None:

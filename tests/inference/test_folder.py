@@ -27,7 +27,7 @@ from tests.deployed import Deployed
 def test_it_judges_as_the_model_does(deployed: Deployed, tmp_path: Path) -> None:
     write_parts(tmp_path, 3)
     model = open_model(deployed.checkpoint, "cpu")
-    for sample in list_parts(tmp_path):
+    for sample in list_parts(tmp_path)[0]:
         found = judge(model, sample, tmp_path)
         expected = deployed.model.predict(sample.image, sample.scan)
         assert expected.pred_mask is not None
@@ -40,7 +40,7 @@ def test_it_judges_as_the_model_does(deployed: Deployed, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_machines_that_share_the_work_say_the_same(deployed: Deployed, tmp_path: Path) -> None:
     write_parts(tmp_path, 3)
-    parts, model = list_parts(tmp_path), open_model(deployed.onnx)
+    parts, model = list_parts(tmp_path)[0], open_model(deployed.onnx)
     expected = {part.image: judge(model, part, tmp_path).score for part in parts}
     found = list(judge_on_ray(deployed.onnx, parts, tmp_path, None, "auto", None))
     assert {verdict.sample.image: verdict.score for verdict in found} == pytest.approx(expected, abs=1e-6)
@@ -50,7 +50,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_judged(deployed: Deployed, 
     write_parts(tmp_path, 2)
     (tmp_path / "rgb/000.png").write_bytes(b"cut short")
     model = open_model(deployed.onnx)
-    first, second = (judge(model, sample, tmp_path) for sample in list_parts(tmp_path))
+    first, second = (judge(model, sample, tmp_path) for sample in list_parts(tmp_path)[0])
     assert first.score is None
     assert first.error.startswith(f"{tmp_path / 'rgb/000.png'}: unreadable image")
     assert second.score is not None
@@ -147,7 +147,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_folders_inside_are_listed_too(tmp_path: Path) -> None:
     write_parts(tmp_path / "test/good", 1)
     write_parts(tmp_path / "test/hole", 2)
-    found = [sample.image.relative_to(tmp_path).as_posix() for sample in list_parts(tmp_path)]
+    found = [sample.image.relative_to(tmp_path).as_posix() for sample in list_parts(tmp_path)[0]]
     assert found == ["test/good/rgb/000.png", "test/hole/rgb/000.png", "test/hole/rgb/001.png"]
 
 
@@ -156,7 +156,7 @@ def test_a_model_without_a_threshold_gives_no_labels(deployed: Deployed, tmp_pat
     model = open_model(deployed.onnx)
     known = model.metadata
     model.metadata = type(known)(**vars(known) | {"image_threshold": None})
-    found = judge(model, list_parts(tmp_path)[0], tmp_path)
+    found = judge(model, list_parts(tmp_path)[0][0], tmp_path)
     assert found.score is not None
     assert found.faulty is None
     assert found.mask is None
