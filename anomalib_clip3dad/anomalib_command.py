@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from anomalib.cli.cli import AnomalibCLI
+from jsonargparse import ArgumentParser
 from lightning.pytorch import seed_everything
 
 import anomalib_clip3dad
@@ -82,27 +83,21 @@ def _before_instantiate_classes(original: Any) -> Any:
     return prepared
 
 
-def _init_parser(original: Any) -> Any:
+def _error(original: Any) -> Any:
     @functools.wraps(original)
-    def parser_with_suggestions(**kwargs: Any) -> Any:
-        parser = original(**kwargs)
-        plain = parser.error
+    def with_suggestion(self: ArgumentParser, message: str, ex: Exception | None = None) -> NoReturn:
+        # parsers of parts of the command raise, and the one of the whole command exits
+        if self.exit_on_error and names_this_package(sys.argv[1:]) and (line := suggestion(message)):
+            print(f"\nerror: {line}", file=sys.stderr)
+            sys.exit(2)
+        original(self, message, ex)
+        raise AssertionError  # the original does not return
 
-        def error(message: str, ex: Exception | None = None) -> NoReturn:
-            known = names_this_package(sys.argv[1:])
-            if known and (line := suggestion(message)):
-                print(f"\nerror: {line}", file=sys.stderr)
-                sys.exit(2)
-            plain(message, ex)
-            raise AssertionError  # it exits
-
-        parser.error = error
-        return parser
-
-    return parser_with_suggestions
+    return with_suggestion
 
 
 AnomalibCLI.before_instantiate_classes = _before_instantiate_classes(  # type: ignore[method-assign]
     AnomalibCLI.before_instantiate_classes
 )
-AnomalibCLI.init_parser = staticmethod(_init_parser(AnomalibCLI.init_parser))  # type: ignore[method-assign]
+# of the class, as the command makes its parsers before it meets the name of this package
+ArgumentParser.error = _error(ArgumentParser.error)  # type: ignore[method-assign]

@@ -33,7 +33,7 @@ class ResultsFolder(Callback):
         self._usual, self._new = usual, None
         if stage == TrainerFn.FITTING:
             self._trained = usual
-            if is_version(usual) and not any(usual.iterdir()):
+            if is_version(usual) and usual.is_dir() and not any(usual.iterdir()):
                 self._new = usual
         elif stage == TrainerFn.PREDICTING or (
             stage == TrainerFn.TESTING and (usual != self._trained or (usual / "images").exists())
@@ -49,8 +49,14 @@ class ResultsFolder(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
         """Remove the folder of a run that left nothing of use."""
-        if self._new is not None and trainer.is_global_zero and not _of_use(self._new):
-            remove_version(self._new)
+        folder = self._new
+        if folder is None and trainer.state.fn == TrainerFn.FITTING:  # it failed before `setup`, in the data module
+            usual = Path(trainer.default_root_dir)
+            folder = usual if is_version(usual) and usual.is_dir() and not any(usual.iterdir()) else None
+        if folder is not None and folder.is_dir() and trainer.is_global_zero and not _of_use(folder):
+            remove_version(folder)
+        if self._usual is not None:
+            trainer._default_root_dir = str(self._usual)
 
 
 def is_version(folder: Path) -> bool:

@@ -155,7 +155,18 @@ def test_new_parts_to_predict_have_no_truth(good: Path, tmp_path: Path) -> None:
     batches = list(data.predict_dataloader())
     assert [Path(path).name for batch in batches for path in batch.image_path] == ["000.png", "001.png", "002.png"]
     assert all(batch.gt_label is None and batch.gt_mask is None for batch in batches)
-    assert len(list(ready(good).predict_dataloader())) == 1  # without new ones, those of the test
+
+
+def test_without_new_parts_those_of_the_test_are_predicted(
+    good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_parts(tmp_path / "bad", 2, first_seed=40)
+    (batch,) = ready(good, abnormal_dir=tmp_path / "bad").predict_dataloader()
+    assert sum(Path(path).parents[1].name == "bad" for path in batch.image_path) == 2
+    assert f"the samples of the test are predicted, {tmp_path / 'bad'}" in caplog.text
+    data = ready(good)
+    with pytest.raises(InputError, match="predict_dir: there are no samples to predict"):
+        data.predict_dataloader()
 
 
 @pytest.mark.parametrize("where", ["inside", "above", "named"])

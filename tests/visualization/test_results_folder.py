@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from anomalib.utils.path import create_versioned_dir
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 
@@ -82,6 +82,20 @@ def test_a_prediction_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the training fails"):
         trainer.predict(Fails())
     assert not (tmp_path / "predict").exists()
+
+
+class NoData(LightningDataModule):
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        msg = "the data are not there"
+        raise RuntimeError(msg)
+
+
+def test_a_training_without_data_leaves_no_folder(tmp_path: Path) -> None:
+    """Lightning sets data modules up before callbacks."""
+    trainer, _ = make_trainer(create_versioned_dir(tmp_path))
+    with pytest.raises(RuntimeError, match="the data are not there"):
+        trainer.fit(BoringModel(), datamodule=NoData())
+    assert names(tmp_path) == []
 
 
 class Saves(Callback):
