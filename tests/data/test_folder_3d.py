@@ -16,6 +16,7 @@ from PIL import Image
 
 from anomalib_clip3dad.data import Folder3DXYZ
 from anomalib_clip3dad.data.folder_3d import list_folder, pair_files
+from anomalib_clip3dad.errors import InputError
 from tests.conftest import bumpy_part
 from tests.data.conftest import from_command_line, write_parts
 
