@@ -15,8 +15,9 @@ from tests.deployed import FIXED, Deployed
 
 # the command, and then which of these it has imported
 SCRIPT = """
-import sys
+import signal, sys
 from anomalib_clip3dad.command import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 try:
     main()
 finally:
@@ -88,7 +89,8 @@ def test_parts_that_arrive_are_judged_until_interrupted(deployed: Deployed, tmp_
     (tmp_path / "new").mkdir()
     command = [sys.executable, "-c", SCRIPT, "predict", str(deployed.onnx), str(tmp_path / "new"), "--watch"]
     table = tmp_path / "results/predict/v0/scores.csv"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:  # noqa: S603
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    try:
         write_parts(tmp_path / "new", 2)
         for _ in range(600):
             if table.is_file() and len(table.read_text().splitlines()) == 3:
@@ -96,6 +98,8 @@ def test_parts_that_arrive_are_judged_until_interrupted(deployed: Deployed, tmp_
             time.sleep(0.1)
         watching.send_signal(signal.SIGINT)
         said = watching.communicate(timeout=60)[0]
+    finally:
+        watching.kill()
     assert "of 2 parts labelled faulty." in said
     assert len(scores(table.parent)) == 2
 
