@@ -506,7 +506,7 @@ def test_prompts_name_the_category_of_the_data(tiny_clip: str, caplog: pytest.Lo
 def test_a_pre_processor_of_another_size_than_clips_is_refused(tiny_clip: str) -> None:
     pre_processor = Clip3dAd.configure_pre_processor((64, 64))
     assert list(pre_processor.transform.size) == [64, 64]
-    with pytest.raises(ValueError, match=r"pictures of \(64, 64\), but this CLIP reads \(48, 48\)"):
+    with pytest.raises(ValueError, match=r"images of \(64, 64\), but this CLIP needs \(48, 48\)"):
         make(tiny_clip, pre_processor=pre_processor).predict(*bumpy_part())
 
 
