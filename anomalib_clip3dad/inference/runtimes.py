@@ -2,6 +2,7 @@
 """One way to call a trained model, whichever file it is in and whatever runs it."""
 
 from abc import ABC, abstractmethod
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,7 @@ class OpenVino(Runtime):
     def __init__(self, path: Path, device: str = "auto", precision: str = "f32") -> None:
         self.path = path
         need("openvino")
-        import openvino  # noqa: PLC0415
-
-        core = openvino.Core()
+        core = _core()
         try:
             model = core.read_model(path)
         except RuntimeError as error:
@@ -127,6 +126,19 @@ class OpenVino(Runtime):
     def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
         answer = self._model(dict(zip(INPUTS, (image, xyz), strict=True)))
         return {output.any_name: values for output, values in answer.to_dict().items()}
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO, once for all models and never freed.
+
+    Its CPU plugin gives the thread a signal stack of its own and unmaps it when the `Core` is freed. Of two, freed in
+    the order they were made, the second restores the stack of the first, which is gone: the next signal that Python
+    handles ends the process in a segmentation fault (OpenVINO 2026.4, `SigAltStackSetup`).
+    """
+    import openvino  # noqa: PLC0415
+
+    return openvino.Core()
 
 
 def open_model(path: str | Path, device: str = "auto", precision: str = "f32") -> Runtime:

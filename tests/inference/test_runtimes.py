@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from onnx import TensorProto, helper
 
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.export.describe import describe
+from anomalib_clip3dad.export.metadata import PREFIX, Metadata
 from anomalib_clip3dad.inference.in_torch import Torch
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, open_model
 from tests.deployed import FIXED, Deployed, batch
@@ -81,6 +84,30 @@ def written(name: str, content: bytes) -> Callable[[Path], Path]:
         return folder / name
 
     return write
+
+
+SIGNAL = """
+import os, signal, sys
+from pathlib import Path
+from anomalib_clip3dad.inference.runtimes import OpenVino
+
+signal.signal(signal.SIGCHLD, lambda *_: None)  # as a data loader with workers does
+first, second = (OpenVino(Path(sys.argv[1]), "cpu") for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO changes the signal stack on Linux alone")
+def test_signals_arrive_after_models_are_freed_in_the_order_they_were_opened(tmp_path: Path) -> None:
+    """With a `Core` for each model, OpenVINO leaves a signal stack that is no longer mapped."""
+    model = onnx.load(foreign_onnx(tmp_path))
+    metadata = Metadata("Other", "1", None, [], None, None, "", None)
+    helper.set_model_props(model, {f"{PREFIX}.{name}": text for name, text in metadata.to_texts().items()})
+    onnx.save(model, tmp_path / "ours.onnx")
+    ended = subprocess.run([sys.executable, "-c", SIGNAL, tmp_path / "ours.onnx"], capture_output=True, check=False)  # noqa: S603
+    assert ended.returncode == 0, ended.stderr
 
 
 class Evil:
