@@ -28,7 +28,8 @@ _UNKNOWN = re.compile(r"(?:NestedArg\(key=|Option |Key )'([\w.]+)'")
 def names_this_package(arguments: Sequence[str]) -> bool:
     """Tell whether an argument, or a config file among them, names this package."""
     files = (Path(argument.rpartition("=")[2]) for argument in arguments)
-    texts = (file.read_text(encoding="utf-8", errors="ignore") for file in files if file.suffix in {".yaml", ".json"})
+    configs = (file for file in files if file.suffix in {".yaml", ".json"} and file.is_file())
+    texts = (file.read_text(encoding="utf-8", errors="ignore") for file in configs)
     return any(_PACKAGE in text for text in (*arguments, *texts))
 
 

@@ -20,6 +20,7 @@ FREE = {
     "limits",
     "lazy",
     "ray_cluster",
+    "labels",
 }
 BELOW = {
     "geometry": set(),

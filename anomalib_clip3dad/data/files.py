@@ -20,21 +20,10 @@ from anomalib_clip3dad.errors import InputError, MissingFileError
 def read_arrays(
     image_path: str | Path, depth_path: str | Path, camera: Intrinsics | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read the picture and the point cloud of one sample and check that they show the same pixels.
-
-    Args:
-        image_path: Picture, see `read_picture`.
-        depth_path: XYZ, depth or points, see `organised_points`.
-        camera: See `organised_points`.
+    """Read one sample; arguments, values and errors are those of `anomalib_clip3dad.data.read_sample`.
 
     Returns:
-        The picture, (3, H, W) float32 RGB in [0, 1], and the XYZ, (3, H, W) float32 in metres, camera frame,
-        (0, 0, 0) = not measured.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file cannot be read, their heights and widths differ, or they hold too little or cannot be
-            right (`check_sample`).
+        Picture and XYZ, as arrays.
     """
     image = read_picture(image_path)
     xyz = organised_points(depth_path, read_scan(depth_path), camera, (image.shape[1], image.shape[2]))
@@ -44,18 +33,7 @@ def read_arrays(
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Read a picture.
-
-    Args:
-        path: See `load_pixels`; 16-bit values are scaled by 65535, grey becomes three equal channels.
-
-    Returns:
-        (3, H, W) float32 RGB in [0, 1].
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read as it is, see `load_pixels` and `to_unit`, or is transparent in places.
-    """
+    """Read a picture; argument, values and errors are those of `anomalib_clip3dad.data.reading.read_image`."""
     return read_file(path, _rgb, "image")
 
 
@@ -158,7 +136,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """Read the height and width of a picture, and no more of it.
 
     Args:
-        path: See `read_image`.
+        path: See `read_picture`.
 
     Returns:
         Rows and columns.

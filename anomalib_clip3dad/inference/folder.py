@@ -13,6 +13,7 @@ from anomalib_clip3dad.data.files import read_arrays
 from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
 from anomalib_clip3dad.data.listing import Fault, Sample, list_files
 from anomalib_clip3dad.errors import InputError, MissingFileError
+from anomalib_clip3dad.labels import label_of, summary
 
 from .runtimes import Runtime
 
@@ -98,14 +99,14 @@ class Results:
         parts: Folder of the parts; files are named as in it.
 
     Attributes:
-        judged: Number of parts that were judged.
-        faulty: Number of them that were labelled faulty.
+        labels: Those of the parts that were judged, see `label_of`.
         unjudged: Number of the others.
     """
 
     def __init__(self, folder: Path, parts: Path) -> None:
         self.folder, self.parts = folder, parts
-        self.judged = self.faulty = self.unjudged = 0
+        self.labels: list[str] = []
+        self.unjudged = 0
         self._write_row(COLUMNS)
 
     def add(self, verdict: Verdict) -> None:
@@ -121,10 +122,8 @@ class Results:
         if verdict.mask is not None:
             mask = Image.fromarray(255 * verdict.mask.astype(np.uint8))
             self._save(mask.resize(colours.size, Image.Resampling.NEAREST), "masks", name)
-        label = "" if verdict.faulty is None else ("faulty" if verdict.faulty else "good")
-        self._write_row((str(file), f"{verdict.score:.6f}", label, ""))
-        self.judged += 1
-        self.faulty += bool(verdict.faulty)
+        self.labels.append(label_of(verdict.faulty))
+        self._write_row((str(file), f"{verdict.score:.6f}", self.labels[-1], ""))
 
     def refuse(self, file: Path, error: str) -> None:
         """Write that a file cannot be judged, and why."""
@@ -142,7 +141,7 @@ class Results:
 
     def summary(self) -> Iterator[str]:
         """Say how many parts are faulty, how many could not be judged, and where the files are."""
-        yield f"{self.faulty} of {self.judged} parts labelled faulty."
+        yield from summary(self.labels)
         if self.unjudged:
             yield f"{self.unjudged} could not be judged; the column error of scores.csv says why."
         yield f"Results: {self.folder.absolute()} ({', '.join(sorted(path.name for path in self.folder.iterdir()))})"

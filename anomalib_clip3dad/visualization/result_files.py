@@ -2,10 +2,8 @@
 """Results of predictions and tests as files: a table of scores, and masks; and a summary."""
 
 import csv
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from anomalib.data import DepthBatch, DepthItem
@@ -14,11 +12,11 @@ from torch.nn import functional
 from torchvision.io import write_png
 
 from anomalib_clip3dad.data.files import image_size
+from anomalib_clip3dad.labels import label_of, summary
 
 from .panel import picture_name
 
 _COLUMNS = ("file", "score", "label", "kind")
-_LABELS = {False: "good", True: "faulty"}
 
 
 class ResultFiles(Callback):
@@ -71,7 +69,7 @@ class ResultFiles(Callback):
         with (Path(trainer.default_root_dir) / "scores.csv").open("a", newline="", encoding="utf-8") as file:
             for item in batch:
                 assert item.pred_score is not None  # noqa: S101
-                label = _LABELS[bool(item.pred_label)] if pl_module.has_threshold else ""
+                label = label_of(bool(item.pred_label) if pl_module.has_threshold else None)
                 known = item.gt_label is not None and item.image_path
                 kind = picture_name(item.image_path).parent.name if known else ""  # type: ignore[arg-type]
                 csv.writer(file).writerow([item.image_path, f"{item.pred_score.item():.6f}", label, kind])
@@ -82,42 +80,11 @@ class ResultFiles(Callback):
         if trainer.is_global_zero:
             folder = Path(trainer.default_root_dir)
             with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
-                print("\n".join(summary([Row(*row) for row in csv.reader(file)][1:])))
+                rows = list(csv.DictReader(file))
+            print("\n".join(summary([row["label"] for row in rows], [row["kind"] for row in rows])))
             print(f"Results: {folder.absolute()} ({', '.join(sorted(path.name for path in folder.iterdir()))})")
 
     on_test_end = on_predict_end
-
-
-class Row(NamedTuple):
-    """A row of the table, see `ResultFiles`."""
-
-    file: str
-    score: str
-    label: str
-    kind: str
-
-
-def summary(rows: Sequence[Row]) -> Iterator[str]:
-    """Summarise a table of scores.
-
-    Args:
-        rows: its rows.
-
-    Yields:
-        How many samples are labelled faulty, and how many of each kind, if kinds are known.
-
-    Example:
-        >>> rows = [Row("0.png", "0.2", "good", "good"), Row("1.png", "0.7", "faulty", "hole")]
-        >>> list(summary(rows))
-        ['1 of 2 samples labelled faulty.', '  good: 0 of 1', '  hole: 1 of 1']
-    """
-    if not all(row.label for row in rows):
-        yield f"{len(rows)} samples scored; without a threshold there are no labels."
-        return
-    faulty = Counter(row.kind for row in rows if row.label == "faulty")
-    yield f"{faulty.total()} of {len(rows)} samples labelled faulty."
-    for kind, samples in sorted(Counter(row.kind for row in rows if row.kind).items()):
-        yield f"  {kind}: {faulty[kind]} of {samples}"
 
 
 def write_mask(item: DepthItem, file: Path) -> None:

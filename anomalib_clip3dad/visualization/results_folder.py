@@ -30,11 +30,10 @@ class ResultsFolder(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ARG002
         """Choose the folder."""
         usual = Path(trainer.default_root_dir)
-        self._usual, self._new = usual, None
+        self._usual = usual
         if stage == TrainerFn.FITTING:
             self._trained = usual
-            if is_version(usual) and usual.is_dir() and not any(usual.iterdir()):
-                self._new = usual
+            self._new = usual if _is_untouched(usual) else None
         elif stage == TrainerFn.PREDICTING or (
             stage == TrainerFn.TESTING and (usual != self._trained or (usual / "images").exists())
         ):
@@ -46,17 +45,19 @@ class ResultsFolder(Callback):
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ARG002
         """Leave the trainer as it was; an export after a prediction belongs to the training."""
         trainer._default_root_dir = str(self._usual)
+        self._new = None  # a later run that fails must not take it away
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
         """Remove the folder of a run that left nothing of use."""
         folder = self._new
-        if folder is None and trainer.state.fn == TrainerFn.FITTING:  # it failed before `setup`, in the data module
-            usual = Path(trainer.default_root_dir)
-            folder = usual if is_version(usual) and usual.is_dir() and not any(usual.iterdir()) else None
+        usual = Path(trainer.default_root_dir)
+        if folder is None and trainer.state.fn == TrainerFn.FITTING and _is_untouched(usual):
+            folder = usual  # it failed before `setup`, in the data module
         if folder is not None and folder.is_dir() and trainer.is_global_zero and not _of_use(folder):
             remove_version(folder)
         if self._usual is not None:
             trainer._default_root_dir = str(self._usual)
+        self._new = None
 
 
 def is_version(folder: Path) -> bool:
@@ -82,6 +83,12 @@ def remove_version(folder: Path) -> None:
         folder.parent.rmdir()
 
 
+def _is_untouched(folder: Path) -> bool:
+    """Whether anomalib made this folder for a run that has written nothing."""
+    return is_version(folder) and folder.is_dir() and not any(folder.iterdir())
+
+
 def _of_use(folder: Path) -> bool:
-    """Whether a run left a checkpoint, scores or pictures."""
-    return any(path.suffix in {".ckpt", ".csv", ".png"} for path in folder.rglob("*"))
+    """Whether a run left a checkpoint or pictures, or a table with more than its heading."""
+    tables = (path.read_text(encoding="utf-8").splitlines() for path in folder.rglob("*.csv"))
+    return any(path.suffix in {".ckpt", ".png"} for path in folder.rglob("*")) or any(len(rows) > 1 for rows in tables)

@@ -100,7 +100,7 @@ def test_parts_that_arrive_are_judged_until_interrupted(deployed: Deployed, tmp_
         said = watching.communicate(timeout=60)[0]
     finally:
         watching.kill()
-    assert "of 2 parts labelled faulty." in said
+    assert "of 2 samples labelled faulty." in said
     assert len(scores(table.parent)) == 2
 
 

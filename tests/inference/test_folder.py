@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from anomalib_clip3dad.data.listing import Sample
@@ -82,7 +81,7 @@ def test_results_are_on_disk_after_every_part(tmp_path: Path) -> None:
     assert Image.open(folder / "overlays/inner/002.png").size == (6, 4)
     said = list(results.summary())
     assert said[:2] == [
-        "1 of 2 parts labelled faulty.",
+        "1 of 2 samples labelled faulty.",
         "1 could not be judged; the column error of scores.csv says why.",
     ]
     assert said[2] == f"Results: {folder} (masks, overlays, scores.csv)"
@@ -160,4 +159,7 @@ def test_a_model_without_a_threshold_gives_no_labels(deployed: Deployed, tmp_pat
     assert found.score is not None
     assert found.faulty is None
     assert found.mask is None
-    assert not torch.isnan(torch.tensor(found.score))
+    (tmp_path / "out").mkdir()
+    results = Results(tmp_path / "out", tmp_path)
+    results.add(found)
+    assert next(results.summary()) == "1 samples scored; without a threshold there are no labels."

@@ -22,6 +22,7 @@ class Writes(Callback):
         self.folders.append(folder)
         if stage != "fit":
             (folder / "images").mkdir(parents=True)
+            (folder / "scores.csv").write_text("file,score\n")
 
 
 class Fails(BoringModel):
@@ -82,6 +83,16 @@ def test_a_prediction_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the training fails"):
         trainer.predict(Fails())
     assert not (tmp_path / "predict").exists()
+
+
+def test_a_later_run_that_fails_leaves_a_training_alone(tmp_path: Path) -> None:
+    run = create_versioned_dir(tmp_path)
+    trainer, _ = make_trainer(run, enable_checkpointing=False)
+    model = BoringModel()
+    trainer.fit(model)
+    with pytest.raises(RuntimeError, match="the data are not there"):
+        trainer.predict(model, datamodule=NoData())
+    assert run.is_dir()
 
 
 class NoData(LightningDataModule):
