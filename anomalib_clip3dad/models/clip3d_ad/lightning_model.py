@@ -205,7 +205,7 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
             logger.info("No limit given to the trainer: training stops after max_steps=%d steps.", self.max_steps)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Compute Eq. 15 for a batch of pairs, normal samples first (`AnomalySynthesis`)."""
+        """Compute Eq. 15 for a batch of pairs, images (2 B, 3, H, W), normal samples first (`AnomalySynthesis`)."""
         foreground = prepare_cloud(batch)
         mask = batch.gt_mask
         if self.crop_to_part:
@@ -270,7 +270,10 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         return self.model.read(cut.image, views)
 
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
-        """Score images and clouds, in [0, 1]; the map is in the frame of the whole image.
+        """Score images and clouds; arguments are those of `RGBXYZModel.judge`.
+
+        Returns:
+            `pred_score` (B,) and `anomaly_map` (B, H, W), both in [0, 1]; the map is in the frame of the whole image.
 
         Raises:
             ValueError: If no class was set, so that there are no prompts; also as for `cut`.

@@ -93,7 +93,7 @@ class Clip3dAdModel(nn.Module):
         return self.compare(self.read(image, views))
 
     def read(self, image: Tensor, views: Views | None = None) -> FrozenFeatures:
-        """Run only the frozen part; arguments and errors as for `forward`."""
+        """Run only the frozen part; arguments and errors are those of `forward`."""
         given = 0 if views is None else views.images.shape[1]
         if given != self.num_views:
             msg = f"views: the model was made for {self.num_views} views of each sample, got {given}; render the same "
