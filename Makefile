@@ -20,15 +20,11 @@ install: .venv/installed ## set up .venv with everything (about 6 GB, mostly PyT
 demo: install ## the main job on made-up parts: generate, train on 4, test, draw
 	$(BIN)/python examples/demo.py
 
-# One process for each core, single-threaded tests in each. What exports graphs runs in processes of its own, since a
-# training behind it used to end in a segmentation fault (CONTRIBUTING.md); that is mended, one call for all not tried.
+# One process for each core, single-threaded tests in each.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist loadgroup
-EXPORT := tests/export tests/inference tests/command/test_parity.py tests/command/test_predict.py tests/models/test_contract.py \
-	tests/models/clip3d_ad_plus/test_lightning_model.py
 
 test: install lint ## lint, types, all tests
-	$(PYTEST) $(EXPORT)
-	$(PYTEST) $(EXPORT:%=--ignore=%)
+	$(PYTEST)
 
 quick: install lint ## the same without the tests that take long
 	$(PYTEST) -m "not slow"
