@@ -2,6 +2,7 @@
 """What several tests share: a tiny CLIP, a tiny part, tiny folders."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from open_clip import factory
 
 # The tests' tensors are tiny: threads would only wait for each other.
 torch.set_num_threads(1)
+
+# Jobs in the background of a shell ignore interrupts, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "embed_dim": 24,

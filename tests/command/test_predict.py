@@ -15,9 +15,8 @@ from tests.deployed import FIXED, Deployed
 
 # the command, and then which of these it has imported
 SCRIPT = """
-import signal, sys
+import sys
 from anomalib_clip3dad.command import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 try:
     main()
 finally:
