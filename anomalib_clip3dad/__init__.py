@@ -26,6 +26,10 @@ _ROOMS = {
     "inference": ("RGBXYZInferencer",),
 }
 
+# OpenVINO and NNCF report imports and conversions to Google Analytics unless the user has opted out. Both do without
+# the package that sends; None is how Python marks a package as missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
 register_with("anomalib.models", f"{__name__}.models")
 register_with("anomalib.cli.cli", f"{__name__}.anomalib_command")
 

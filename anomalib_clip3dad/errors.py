@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors in the user's input: what was found and how to fix it; `anomalib` prints them without a traceback."""
 
+import errno
 import importlib.util
 import pickle
 import sys
@@ -55,6 +56,9 @@ UNSAFE = (
 )
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 def explanation(error: BaseException) -> str | None:
     """Find the message for the user in an uncaught error.
 
@@ -62,7 +66,8 @@ def explanation(error: BaseException) -> str | None:
         error: The error that was raised.
 
     Returns:
-        The message of the InputError that it is or contains, None if there is none.
+        The message of the InputError that it is or contains, or what to do about a full disk or an unsafe pickle; None
+        for all others.
 
     Example:
         >>> explanation(InputError("tire/000.tiff: truncated; copy it again"))
@@ -76,6 +81,9 @@ def explanation(error: BaseException) -> str | None:
         return last.partition("Error: ")[2] if "Original Traceback" in str(error) else str(error)
     if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to read the file all the same
         return UNSAFE
+    if isinstance(error, OSError) and error.errno in _FULL:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}; make room, or write elsewhere: --default_root_dir"
     # jsonargparse 4.46 quotes the message of an error in a constructor and drops the error itself
     latest = InputError.latest
     return latest if latest and isinstance(error, ValueError) and latest in str(error) else None

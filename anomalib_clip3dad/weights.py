@@ -2,6 +2,7 @@
 """Safe reading of weights files, and fingerprints."""
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,28 @@ def check_checkpoint(path: str | Path, argument: str) -> None:
     if not zipfile.is_zipfile(file):
         msg = f"{argument}: {file} is no checkpoint, or not a whole one; copy it again or train again"
         raise InputError(msg)
+
+
+def write_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
+    """Write a checkpoint completely or not at all, beside its place first, so that a full disk leaves what was there.
+
+    Args:
+        content: What torch.save takes.
+        path: Path of the file, whose folder is made.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()  # torch.save to a file says nothing of a full disk
+    torch.save(content, buffer)
+    beside = file.with_name(f"{file.name}.part")
+    try:
+        beside.write_bytes(buffer.getbuffer())
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def file_digest(file: Path) -> str:

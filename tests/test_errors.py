@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import subprocess
 import sys
 import weakref
@@ -42,6 +43,16 @@ def test_found_in_what_quotes_it() -> None:
     assert explanation(ValueError(f"does not validate:\n - {error}\nGiven value: Namespace()")) == LINE
     assert explanation(ValueError("something else")) is None
     assert explanation(RuntimeError(LINE)) is None
+
+
+def test_a_full_disk() -> None:
+    """As the system says it."""
+    full = "No space left on device; make room, or write elsewhere: --default_root_dir"
+    with pytest.raises(OSError, match="No space") as caught:
+        Path("/dev/full").write_text("a")
+    assert explanation(caught.value) == full
+    assert explanation(OSError(errno.ENOSPC, "No space left on device", "a.ckpt")) == f"a.ckpt: {full}"
+    assert explanation(PermissionError(errno.EACCES, "Permission denied", "a.ckpt")) is None
 
 
 def test_no_error_is_kept_alive() -> None:

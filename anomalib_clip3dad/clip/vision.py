@@ -4,6 +4,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -149,12 +150,14 @@ class VisionTower(nn.Module):
 
     @contextmanager
     def _taking(self) -> Iterator[dict[int, Tensor]]:
-        """Collect the outputs of the requested blocks while the tower runs."""
+        """Collect the outputs of the requested blocks while the tower runs in this thread."""
         taken: dict[int, Tensor] = {}
+        thread = get_ident()
 
         def take(layer: int) -> Any:
             def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                taken[layer] = output
+                if get_ident() == thread:  # the hook also sees what other threads read at the same time
+                    taken[layer] = output
 
             return hook
 

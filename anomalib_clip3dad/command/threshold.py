@@ -9,8 +9,9 @@ import torch
 from rich.console import Console
 from tqdm import tqdm
 
-from anomalib_clip3dad.errors import InputError, MissingFileError
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference.in_torch import Torch
+from anomalib_clip3dad.weights import check_checkpoint, write_checkpoint
 
 from .samples import pairs_of, read_pair
 
@@ -34,9 +35,7 @@ def threshold(
     if not 0 <= false_alarms < 1:
         msg = f"false_alarms={false_alarms}: a share in [0, 1) is needed, e.g. 0.01"
         raise InputError(msg)
-    if not checkpoint.is_file() or checkpoint.suffix != ".ckpt":
-        msg = f"{checkpoint}: no checkpoint there; give the .ckpt file that training wrote"
-        raise MissingFileError(msg)
+    check_checkpoint(checkpoint, "CHECKPOINT")
     model = Torch(checkpoint, "cpu").model
     pairs = pairs_of(data)
     before = model.post_processor.image_threshold.item()
@@ -50,9 +49,7 @@ def threshold(
     content: dict[str, Any] = torch.load(checkpoint, weights_only=True)
     content["state_dict"]["post_processor._image_threshold"] = torch.tensor(found)
     target = out or checkpoint
-    beside = target.with_name(f"{target.name}.part")
-    torch.save(content, beside)
-    beside.replace(target)
+    write_checkpoint(content, target)
     over = sum((score > found).item() for score in scores)
     console = Console(soft_wrap=True)
     console.print(f"Threshold {before:.4f} -> {found:.4f}: {over} of {len(scores)} good parts lie above it.")

@@ -4,6 +4,7 @@
 from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -122,10 +123,12 @@ class OpenVino(Runtime):
             reason = " ".join(str(error).split())
             msg = f"{path}: OpenVINO cannot run it with device={device!r}, precision={precision!r} ({reason})"
             raise InputError(msg) from None
+        self._free = Lock()  # a compiled model has one request, which refuses a second thread
 
     def _judge(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
-        answer = self._model(dict(zip(INPUTS, (image, xyz), strict=True)))
-        return {output.any_name: values for output, values in answer.to_dict().items()}
+        with self._free:
+            answer = self._model(dict(zip(INPUTS, (image, xyz), strict=True)))
+            return {output.any_name: values for output, values in answer.to_dict().items()}
 
 
 @cache

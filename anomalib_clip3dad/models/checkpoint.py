@@ -8,12 +8,42 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from anomalib_clip3dad.errors import UNSAFE, InputError
-from anomalib_clip3dad.weights import check_checkpoint, weights_hash
+from anomalib_clip3dad.weights import check_checkpoint, weights_hash, write_checkpoint
 
 logger = logging.getLogger(__name__)
+
+
+class WholeCheckpoints(CheckpointIO):
+    """Writes checkpoints completely or not at all.
+
+    Lightning 2.6 writes to the folder for temporary files and moves the file from there. If that is on another disk,
+    moving means copying, which a full disk ends halfway, in place of the checkpoint before.
+
+    Args:
+        others: What else is done with checkpoints.
+    """
+
+    def __init__(self, others: CheckpointIO) -> None:
+        self._others = others
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; see Lightning."""
+        if "://" in str(path):
+            self._others.save_checkpoint(checkpoint, path, storage_options)
+        else:
+            write_checkpoint(checkpoint, path)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint; see Lightning."""
+        return self._others.load_checkpoint(path, *args, **kwargs)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint; see Lightning."""
+        self._others.remove_checkpoint(path)
 
 
 class FrozenTowerMixin(LightningModule):
@@ -60,8 +90,11 @@ class FrozenTowerMixin(LightningModule):
             raise InputError(msg) from None
 
     def on_fit_start(self) -> None:
-        """Store the names of the training samples."""
+        """Store the names of the training samples, and have checkpoints written whole, unless a plugin writes them."""
         super().on_fit_start()
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io).save_checkpoint is TorchCheckpointIO.save_checkpoint:
+            strategy.checkpoint_io = WholeCheckpoints(strategy.checkpoint_io)
         self.training_files = list(getattr(getattr(self.trainer, "datamodule", None), "training_files", ()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

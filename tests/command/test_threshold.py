@@ -51,5 +51,5 @@ def test_a_rate_that_so_few_cannot_show_is_said(
 def test_wrong_arguments_are_named(checkpoint: Path, good: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"false_alarms=1\.5: a share"):
         threshold(checkpoint, good, false_alarms=1.5)
-    with pytest.raises(InputError, match=r"none\.ckpt: no checkpoint there"):
+    with pytest.raises(InputError, match=r"none\.ckpt: no such checkpoint"):
         threshold(tmp_path / "none.ckpt", good)

@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from anomalib_clip3dad.export.describe import describe
 from anomalib_clip3dad.export.metadata import PREFIX, Metadata
 from anomalib_clip3dad.inference.in_torch import Torch
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino, open_model
+from tests.conftest import bumpy_part
 from tests.deployed import FIXED, Deployed, batch
 
 OPEN: dict[str, Callable[[Deployed], Any]] = {
@@ -49,6 +51,18 @@ def test_every_runtime_answers_as_the_model(deployed: Deployed, kind: str, count
     assert found["pred_mask"].dtype == found["pred_label"].dtype == bool
     assert (found["pred_mask"] != expected.pred_mask.numpy()).mean() < 0.01
     assert np.array_equal(found["pred_label"], expected.pred_label.numpy())
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_one_model_for_eight_threads(deployed: Deployed, kind: str) -> None:
+    run = OPEN[kind](deployed)
+    parts = [[values[None].numpy() for values in bumpy_part(*FIXED, seed=seed)] for seed in range(16)]
+    one_by_one = [run(*part) for part in parts]
+    with ThreadPoolExecutor(8) as threads:
+        at_once = list(threads.map(lambda part: run(*part), parts))
+    for expected, found in zip(one_by_one, at_once, strict=True):
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", OPEN)

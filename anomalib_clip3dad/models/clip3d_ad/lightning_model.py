@@ -223,6 +223,9 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
 
         Returns:
             Scalars: the loss and its two parts.
+
+        Raises:
+            ValueError: If a loss is NaN or infinite, since no later step would mend the weights.
         """
         adapted = self.model.compare(features)
         assert isinstance(adapted, Adapted)  # noqa: S101
@@ -234,6 +237,10 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
                 bidirectional_contrastive_loss(normal, anomalous, normal_text, anomalous_text, self.loss_temperature)
             )
         contrastive = torch.stack(each).mean()
+        if not (contrastive.isfinite() & adapted.anomaly_map.isfinite().all()):  # the segmentation loss takes no NaN
+            msg = f"the loss is NaN or infinite at step {self.global_step} (contrastive loss {contrastive.item():g}); "
+            msg += "give lower learning rates (--model.decoder_lr ...) or --trainer.precision 32"
+            raise InputError(msg)
         segmentation = segmentation_loss(adapted.anomaly_map, mask, self.balanced_loss)
         return {
             "train_loss": segmentation + contrastive,

@@ -2,6 +2,8 @@
 """The model in anomalib's Engine, on loaders of depth items such as any of its data modules gives."""
 
 import logging
+import resource
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -374,6 +376,37 @@ def test_a_checkpoint_without_the_optimiser_says_so(tiny_clip: str, caplog: pyte
     assert "a fresh optimiser" in caplog.text
     assert longer.trainer.global_step == 4
     assert not torch.equal(scores(other), scores(model))
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tiny_clip: str) -> None:
+    """The first step makes the weights infinite."""
+    model, trainer = make(tiny_clip, decoder_lr=float("inf")), engine(max_steps=6)
+    with pytest.raises(InputError, match=r"the loss is NaN or infinite at step 1 .*; give lower learning rates"):
+        trainer.fit(model, loader(), loader())
+
+
+class FullDisk(Callback):
+    """From the second epoch on no file can grow beyond 10 kB; to the program, that is what a full disk is."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        if trainer.current_epoch == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    tiny_clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")  # a file from there would be copied where it goes, not moved
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    trainer = engine(max_epochs=3, callbacks=[FullDisk()], logger=False)
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            trainer.fit(make(tiny_clip), loader(), loader())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    (file,) = tmp_path.rglob("*.ckpt*")
+    assert torch.load(file, weights_only=True)["global_step"] == 2
+    assert scores(Clip3dAd.load_from_checkpoint(file)).isfinite().all()
 
 
 def losses_of(model: Clip3dAd, **arguments: Any) -> list[float]:
