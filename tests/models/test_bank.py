@@ -9,6 +9,7 @@ import pytest
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import AnomalibModule
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
 from anomalib_clip3dad.models.bank import ShotBankMixin
@@ -68,7 +69,7 @@ def test_without_paths_all_are_shown(model: Noting) -> None:
 
 def test_another_fit_starts_anew(model: Noting) -> None:
     for _ in range(2):
-        model._trainer = SimpleNamespace(datamodule=None)
+        model._trainer = SimpleNamespace(datamodule=None, strategy=SingleDeviceStrategy())
         model.on_fit_start()
         model.training_step(depth_batch(2))
     assert len(model.pictures) == 4
