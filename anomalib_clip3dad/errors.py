@@ -51,8 +51,8 @@ def need(*packages: str) -> None:
 
 
 UNSAFE = (
-    "the checkpoint holds more than weights and settings, and reading it could run code of whoever made it; train "
-    "again, or ask for one that was saved with this package"
+    "the file is damaged, or holds more than weights and settings, and reading it could run code of whoever made it; "
+    "train again, or ask for one that was saved without"
 )
 
 

@@ -3,6 +3,7 @@
 
 import hashlib
 import io
+import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,31 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from anomalib_clip3dad.errors import InputError, MissingFileError
+from anomalib_clip3dad.errors import UNSAFE, InputError, MissingFileError
+
+
+def load_safely(file: str | Path, argument: str) -> Any:
+    """Read a file of torch.save, of which only tensors and plain values are unpickled: anything else could run code.
+
+    Args:
+        file: Path of the file.
+        argument: Name of the argument that gave the file, for the error message.
+
+    Returns:
+        What was saved, on the CPU.
+
+    Raises:
+        ValueError: If the file is damaged, no file of torch.save, or not safe to read.
+    """
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own message says how to read the file all the same
+        msg = f"{argument}: {file}: {UNSAFE}"
+        raise InputError(msg) from None
+    except Exception as error:  # zipfile's, torch's
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        msg = f"{argument}: {file} cannot be read ({reason}); copy it again"
+        raise InputError(msg) from None
 
 
 def read_state_dict(file: Path, argument: str) -> dict[str, Tensor]:
@@ -32,12 +57,14 @@ def read_state_dict(file: Path, argument: str) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_safely(file, argument)
         state = next((content[name] for name in ("state_dict", "model") if name in content), content)
         return {name.removeprefix("module."): tensor.as_subclass(Tensor) for name, tensor in state.items()}
+    except InputError:
+        raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        msg = f"{argument}: {file} holds no weights that can be read safely ({reason}); give a .safetensors file, or a "
+        msg = f"{argument}: {file} holds no weights ({reason}); give a .safetensors file, or a "
         msg += ".pt / .pth / .bin file with a plain state dict"
         raise InputError(msg) from None
 

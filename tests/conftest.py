@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several tests share: a tiny CLIP, a tiny part, tiny folders."""
 
+import ipaddress
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,52 @@ TINY = {
     "vision_cfg": {"image_size": 48, "layers": 3, "width": 64, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
+
+
+def _is_far(host: str) -> bool:
+    """Whether a name or an address is none of this machine and its own network."""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host not in {"", "localhost", socket.gethostname()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def network() -> Iterator[list[str]]:
+    """The hosts that somebody asked for, since the last test; nobody reaches them."""
+    asked: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name, there in (("connect", socket.socket.connect), ("connect_ex", socket.socket.connect_ex)):
+
+            def connect(self: socket.socket, address: Any, there: Any = there) -> Any:
+                # a datagram's connection sends nothing; Ray asks for its own address by one
+                if self.family in {socket.AF_INET, socket.AF_INET6} and self.type != socket.SOCK_DGRAM:
+                    refuse(address[0])
+                return there(self, address)
+
+            patch.setattr(socket.socket, name, connect)
+        resolve = socket.getaddrinfo
+
+        def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+            refuse(host.decode() if isinstance(host, bytes) else host or "")
+            return resolve(host, *args, **kwargs)
+
+        def refuse(host: str) -> None:
+            if _is_far(host):
+                asked.append(host)
+                msg = f"tests have no network: {host}"
+                raise OSError(msg)
+
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        yield asked
+
+
+@pytest.fixture(autouse=True)
+def _no_network(network: list[str]) -> Iterator[None]:
+    """Nothing in the package asks for the network, not even where it could do without an answer."""
+    network.clear()
+    yield
+    assert not network, f"asked for {network}"
 
 
 @contextmanager

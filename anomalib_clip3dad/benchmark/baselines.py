@@ -27,6 +27,7 @@ from torchvision.transforms.v2 import Compose, InterpolationMode, Normalize, Res
 from anomalib_clip3dad.clip import VisionTower, load_clip
 from anomalib_clip3dad.errors import InputError, MissingFileError
 from anomalib_clip3dad.models.backbone import fill, given_weights, load_backbone, normalisation
+from anomalib_clip3dad.weights import load_safely
 
 
 class Patchcore(models.Patchcore):
@@ -217,6 +218,8 @@ class CFM(models.CFM):
         if pointmae_weights and not Path(pointmae_weights).is_file():
             msg = f"pointmae_weights={pointmae_weights}: no such file; correct the path"  # anomalib would download
             raise MissingFileError(msg)
+        if pointmae_weights:
+            state = load_safely(pointmae_weights, "pointmae_weights")  # anomalib's error would be torch's
         with given_weights(rgb_backbone, pre_trained, backbone_weights) as download:
             rgb: Any = timm.create_model(rgb_backbone, download, img_size=image_size)
             xyz = cfm_parts.PointTransformer(group_size, num_group)
@@ -225,7 +228,7 @@ class CFM(models.CFM):
         if backbone_weights:
             fill(rgb, rgb_backbone, Path(backbone_weights))
         if pointmae_weights:
-            _check_pointmae(pointmae_weights, xyz)
+            _check_pointmae(state, xyz, pointmae_weights)
         # not the parent's constructor, which would download both networks
         pre_processor = self.configure_pre_processor((image_size, image_size))
         AnomalibModule.__init__(self, pre_processor=pre_processor, **kwargs)
@@ -259,9 +262,9 @@ class _CFMNetworks(cfm_parts.FeatureExtractors):
         self.rgb_backbone, self.xyz_backbone = rgb, xyz
 
 
-def _check_pointmae(file: str, network: nn.Module) -> None:
+def _check_pointmae(content: Any, network: nn.Module, file: str) -> None:
     """Raise if weights are missing, since anomalib loads whatever the file has, even nothing."""
-    there = {name.rpartition("MAE_encoder.")[2] for name in torch.load(file, weights_only=True)["base_model"]}
+    there = {name.rpartition("MAE_encoder.")[2] for name in content["base_model"]}
     if lacking := [name for name in network.state_dict() if name not in there]:
         msg = f"pointmae_weights={file}: {lacking[0]} is not in it; give Point-MAE's pretrain.pth"
         raise InputError(msg)

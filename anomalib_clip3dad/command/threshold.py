@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference.in_torch import Torch
-from anomalib_clip3dad.weights import check_checkpoint, write_checkpoint
+from anomalib_clip3dad.weights import check_checkpoint, load_safely, write_checkpoint
 
 from .samples import pairs_of, read_pair
 
@@ -46,7 +46,7 @@ def threshold(
             parts = (values[None] for values in read_pair(image, scan, data, intrinsics))
             scores.append(model(*parts).pred_score)
     found = allowed(torch.cat(scores), false_alarms)
-    content: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    content: dict[str, Any] = load_safely(checkpoint, "CHECKPOINT")
     content["state_dict"]["post_processor._image_threshold"] = torch.tensor(found)
     target = out or checkpoint
     write_checkpoint(content, target)

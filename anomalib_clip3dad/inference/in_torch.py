@@ -9,8 +9,9 @@ import torch
 from anomalib_clip3dad import models
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.export.describe import describe
+from anomalib_clip3dad.weights import load_safely
 
-from .runtimes import Answer, Runtime, unreadable
+from .runtimes import Answer, Runtime
 
 
 class Torch(Runtime):
@@ -26,11 +27,7 @@ class Torch(Runtime):
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         self.path = path
-        try:
-            # what is safe to read, and no more: a pickle may run code
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # zipfile's, pickle's and its own
-            raise unreadable(path, error) from None
+        content = load_safely(path, "checkpoint")
         ours = isinstance(content, dict) and "tower_hash" in content
         name = content.get("model", "Clip3dAd") if ours else ""  # once there was that one alone
         kind = getattr(models, name, None)

