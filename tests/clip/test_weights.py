@@ -160,7 +160,7 @@ def test_truncated_file(tiny_clip: str, other_weights: dict[str, torch.Tensor], 
         file = tmp_path / name
         save_file(other_weights, file) if name.endswith("safetensors") else torch.save(other_weights, file)
         file.write_bytes(file.read_bytes()[:-1000])
-        with pytest.raises(ValueError, match=f"{name} cannot be read"):
+        with pytest.raises(ValueError, match=f"{name} (holds no weights|cannot be read)"):
             load_clip(tiny_clip, str(file))
 
 
