@@ -83,7 +83,7 @@ def explanation(error: BaseException) -> str | None:
         return UNSAFE
     if isinstance(error, OSError) and error.errno in _FULL:
         place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}; make room, or write elsewhere: --default_root_dir"
+        return f"{place}{error.strerror}; make room, or write elsewhere (anomalib: --default_root_dir, clip3dad: --out)"
     # jsonargparse 4.46 quotes the message of an error in a constructor and drops the error itself
     latest = InputError.latest
     return latest if latest and isinstance(error, ValueError) and latest in str(error) else None

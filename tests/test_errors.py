@@ -47,7 +47,7 @@ def test_found_in_what_quotes_it() -> None:
 
 def test_a_full_disk() -> None:
     """As the system says it."""
-    full = "No space left on device; make room, or write elsewhere: --default_root_dir"
+    full = "No space left on device; make room, or write elsewhere (anomalib: --default_root_dir, clip3dad: --out)"
     with pytest.raises(OSError, match="No space") as caught:
         Path("/dev/full").write_text("a")
     assert explanation(caught.value) == full
