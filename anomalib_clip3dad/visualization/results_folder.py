@@ -54,7 +54,7 @@ class ResultsFolder(Callback):
         if folder is None and trainer.state.fn == TrainerFn.FITTING and _is_untouched(usual):
             folder = usual  # it failed before `setup`, in the data module
         if folder is not None and folder.is_dir() and trainer.is_global_zero and not _of_use(folder):
-            remove_version(folder)
+            remove_version(folder, getattr(pl_module, "name", type(pl_module).__name__))
         if self._usual is not None:
             trainer._default_root_dir = str(self._usual)
         self._new = None
@@ -70,8 +70,14 @@ def is_version(folder: Path) -> bool:
     return re.fullmatch(r"v\d+", folder.name) is not None
 
 
-def remove_version(folder: Path) -> None:
-    """Remove the folder of a run; `latest` becomes the one before it."""
+def remove_version(folder: Path, model: str) -> None:
+    """Remove the folder of a run; `latest` becomes the one before it.
+
+    Args:
+        folder: ROOT/MODEL/DATA/CATEGORY/vN, as anomalib makes it; without CATEGORY for data that has none.
+        model: Name of the model. Its folder and those in it are removed, too, once they are empty, and so is ROOT if
+            it is anomalib's own, `results`.
+    """
     shutil.rmtree(folder)
     latest = folder.parent / "latest"
     others = sorted((path for path in folder.parent.iterdir() if is_version(path)), key=lambda path: int(path.name[1:]))
@@ -79,8 +85,13 @@ def remove_version(folder: Path) -> None:
         latest.unlink()
         if others:
             latest.symlink_to(others[-1], target_is_directory=True)
-    if not any(folder.parent.iterdir()):
-        folder.parent.rmdir()
+    parents = list(folder.parents)
+    to_model = next((place for place, parent in enumerate(parents[:4]) if parent.name == model), 0)
+    default_root = bool(to_model) and parents[to_model + 1].name == "results"
+    for parent in parents[: to_model + 1 + default_root]:
+        if any(parent.iterdir()):
+            return
+        parent.rmdir()
 
 
 def _is_untouched(folder: Path) -> bool:

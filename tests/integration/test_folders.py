@@ -116,6 +116,12 @@ def test_a_training_that_fails_leaves_no_folder(trained: tuple[Path, str]) -> No
     assert (results / "latest").resolve() == results / "v0"
 
 
+def test_in_an_empty_folder_it_leaves_none_at_all(tmp_path: Path) -> None:
+    ended = run("train", tmp_path, "--data.normal_dir", "nowhere")
+    assert ended.stderr.strip().splitlines()[-1].startswith("error: nowhere: ")
+    assert not list(tmp_path.rglob("*"))
+
+
 def test_the_seed_of_the_config_is_used(trained: tuple[Path, str]) -> None:
     _, output = trained
     assert "Seed set to 42" in output

@@ -109,6 +109,18 @@ def test_a_training_without_data_leaves_no_folder(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize(("root", "left"), [("results", []), ("mine", ["mine"])])
+@pytest.mark.parametrize("place", ["Fails/Toy3D/gear", "Fails/Toy3D"])
+def test_the_first_training_that_fails_leaves_no_folder_above_either(
+    tmp_path: Path, root: str, left: list[str], place: str
+) -> None:
+    """Only a root that somebody chose, which may have been there before."""
+    trainer, _ = make_trainer(create_versioned_dir(tmp_path / root / place))
+    with pytest.raises(RuntimeError, match="the training fails"):
+        trainer.fit(Fails())
+    assert [path.name for path in tmp_path.rglob("*")] == left
+
+
 class Saves(Callback):
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "model.ckpt")
