@@ -13,7 +13,8 @@ def drawing_from(*seeds: int) -> Iterator[None]:
     """Seed torch's CPU generator temporarily and restore its state afterwards.
 
     Args:
-        seeds: Any integers; all of them and their order matter.
+        seeds: Any integers, equally many for the same purpose; all of them and their order matter, but zeros in front
+            do not.
 
     Example:
         >>> with drawing_from(1, 2):
