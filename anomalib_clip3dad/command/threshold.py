@@ -18,7 +18,7 @@ from .samples import pairs_of, read_pair
 
 def threshold(
     checkpoint: Path,
-    data: Path,
+    data: Path = Path(),
     false_alarms: float = 0.01,
     out: Path | None = None,
     intrinsics: Path | None = None,
@@ -27,7 +27,7 @@ def threshold(
 
     Args:
         checkpoint: The .ckpt file; files exported afterwards have the new threshold, too.
-        data: Folder of good parts that are not among the shots, as for `clip3dad check`.
+        data: Folder of good parts that are not among the shots, as for `clip3dad check`; default: the current one.
         false_alarms: Share of good parts that may be called anomalous, in [0, 1).
         out: File to write; default: the checkpoint itself.
         intrinsics: JSON file of the camera intrinsics; default: intrinsics.json in the folder or above it.

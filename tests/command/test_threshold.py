@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from anomalib_clip3dad.command import main
 from anomalib_clip3dad.command.samples import pairs_of, read_pair
 from anomalib_clip3dad.command.threshold import threshold
 from anomalib_clip3dad.errors import InputError
@@ -32,6 +34,17 @@ def test_the_wanted_share_of_good_parts_is_anomalous(
     inferencer = RGBXYZInferencer(checkpoint, "cpu")
     labels = [inferencer.predict(*read_pair(*pair, good)).pred_label.item() for pair in pairs_of(good)]
     assert sum(labels) == 1
+
+
+def test_the_command(
+    checkpoint: Path, good: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [str(checkpoint), "--data", str(good), "--false_alarms", "0.25"]
+    monkeypatch.setattr(sys, "argv", ["clip3dad", "threshold", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert "1 of 4 good parts lie above it" in capsys.readouterr().out
 
 
 def test_a_rate_that_so_few_cannot_show_is_said(
