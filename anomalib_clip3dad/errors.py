@@ -52,7 +52,7 @@ def need(*packages: str) -> None:
 
 UNSAFE = (
     "the file is damaged, or holds more than weights and settings, and reading it could run code of whoever made it; "
-    "train again, or ask for one that was saved without"
+    "give one of tensors and plain values alone: a .safetensors file, a plain state dict, a checkpoint of this package"
 )
 
 

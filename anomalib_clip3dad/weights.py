@@ -54,14 +54,13 @@ def read_state_dict(file: Path, argument: str) -> dict[str, Tensor]:
     Raises:
         ValueError: If the file cannot be read.
     """
+    safe = file.suffix == ".safetensors"
+    content: Any = None if safe else load_safely(file, argument)
     try:
-        if file.suffix == ".safetensors":
+        if safe:
             return load_file(file)
-        content = load_safely(file, argument)
         state = next((content[name] for name in ("state_dict", "model") if name in content), content)
         return {name.removeprefix("module."): tensor.as_subclass(Tensor) for name, tensor in state.items()}
-    except InputError:
-        raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         msg = f"{argument}: {file} holds no weights ({reason}); give a .safetensors file, or a "

@@ -218,17 +218,15 @@ class CFM(models.CFM):
         if pointmae_weights and not Path(pointmae_weights).is_file():
             msg = f"pointmae_weights={pointmae_weights}: no such file; correct the path"  # anomalib would download
             raise MissingFileError(msg)
-        if pointmae_weights:
-            state = load_safely(pointmae_weights, "pointmae_weights")  # anomalib's error would be torch's
         with given_weights(rgb_backbone, pre_trained, backbone_weights) as download:
             rgb: Any = timm.create_model(rgb_backbone, download, img_size=image_size)
             xyz = cfm_parts.PointTransformer(group_size, num_group)
+            if pointmae_weights:
+                _check_pointmae(pointmae_weights, xyz)
             if download or pointmae_weights:
                 xyz.load_model_from_ckpt(str(cfm_parts._resolve_pointmae_weights(pointmae_weights)))
         if backbone_weights:
             fill(rgb, rgb_backbone, Path(backbone_weights))
-        if pointmae_weights:
-            _check_pointmae(state, xyz, pointmae_weights)
         # not the parent's constructor, which would download both networks
         pre_processor = self.configure_pre_processor((image_size, image_size))
         AnomalibModule.__init__(self, pre_processor=pre_processor, **kwargs)
@@ -262,8 +260,9 @@ class _CFMNetworks(cfm_parts.FeatureExtractors):
         self.rgb_backbone, self.xyz_backbone = rgb, xyz
 
 
-def _check_pointmae(content: Any, network: nn.Module, file: str) -> None:
+def _check_pointmae(file: str, network: nn.Module) -> None:
     """Raise if weights are missing, since anomalib loads whatever the file has, even nothing."""
+    content = load_safely(file, "pointmae_weights")
     there = {name.rpartition("MAE_encoder.")[2] for name in content["base_model"]}
     if lacking := [name for name in network.state_dict() if name not in there]:
         msg = f"pointmae_weights={file}: {lacking[0]} is not in it; give Point-MAE's pretrain.pth"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder for each run: predictions and tests of checkpoints get a new one, failed runs leave none."""
 
+import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -54,7 +55,7 @@ class ResultsFolder(Callback):
         if folder is None and trainer.state.fn == TrainerFn.FITTING and _is_untouched(usual):
             folder = usual  # it failed before `setup`, in the data module
         if folder is not None and folder.is_dir() and trainer.is_global_zero and not _of_use(folder):
-            remove_version(folder, getattr(pl_module, "name", type(pl_module).__name__))
+            remove_version(folder, type(pl_module).__name__)
         if self._usual is not None:
             trainer._default_root_dir = str(self._usual)
         self._new = None
@@ -88,10 +89,9 @@ def remove_version(folder: Path, model: str) -> None:
     parents = list(folder.parents)
     to_model = next((place for place, parent in enumerate(parents[:4]) if parent.name == model), 0)
     default_root = bool(to_model) and parents[to_model + 1].name == "results"
-    for parent in parents[: to_model + 1 + default_root]:
-        if any(parent.iterdir()):
-            return
-        parent.rmdir()
+    with contextlib.suppress(OSError):  # not empty, or mounted there
+        for parent in parents[: to_model + 1 + default_root]:
+            parent.rmdir()
 
 
 def _is_untouched(folder: Path) -> bool:

@@ -392,7 +392,8 @@ class FullDisk(Callback):
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         if trainer.current_epoch == 1:
-            self.resource.setrlimit(self.resource.RLIMIT_FSIZE, (10_000, self.resource.RLIM_INFINITY))
+            size = self.resource.RLIMIT_FSIZE
+            self.resource.setrlimit(size, (10_000, self.resource.getrlimit(size)[1]))
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(
