@@ -103,15 +103,15 @@ def deployed(tiny_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, a file stays together, and so do those of what `deployed` exports.
+    """Where several processes share the tests, a file stays together, and so do those of what takes long to make.
 
-    These are slow, too, as that takes minutes.
+    Those of `deployed` are slow, too, as its exports take minutes.
     """
     for item in items:
-        exported = "deployed" in getattr(item, "fixturenames", ())
-        if exported:
+        made = {"deployed", "undisturbed"} & set(getattr(item, "fixturenames", ()))
+        if "deployed" in made:
             item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group("deployed" if exported else item.path.name + str(item.path.parent)))
+        item.add_marker(pytest.mark.xdist_group(min(made, default=item.path.name + str(item.path.parent))))
 
 
 @pytest.fixture(autouse=True)

@@ -16,29 +16,12 @@ from torch import nn
 from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.baselines import CFM, Patchcore, WinClip
 from anomalib_clip3dad.benchmark.grid import Job
-from anomalib_clip3dad.benchmark.job import attempt, make_data, run_job
+from anomalib_clip3dad.benchmark.job import make_data, run_job
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.models.backbone import load_backbone
 
 BASELINES = "anomalib_clip3dad.benchmark.baselines"
 LITE = {"backbone": "tf_efficientnet_lite0", "layers": ["blocks.2", "blocks.4"], "pre_trained": True}
-
-
-@pytest.mark.parametrize("k_shot", [1, 2, 3])
-@pytest.mark.parametrize("batch", [None, 2, 4])
-def test_an_epoch_shows_each_shot_once(jobs_of: Callable[..., list[Job]], k_shot: int, batch: int | None) -> None:
-    (job,) = jobs_of(k_shot=[k_shot])
-    if batch:
-        job.data_init_args["train_batch_size"] = batch
-    data = make_data(job)
-    data.setup()
-    shown = [path for few in data.train_dataloader() for path in few.image_path]
-    assert len(shown) == len(set(shown)) == k_shot
-
-
-def test_steps_keep_their_batch(jobs_of: Callable[..., list[Job]]) -> None:
-    (job,) = jobs_of(trainer={"max_steps": 3})
-    assert make_data(job).train_batch_size == 4
 
 
 def test_memory_bank_is_of_the_shots(jobs_of: Callable[..., list[Job]]) -> None:
@@ -257,18 +240,3 @@ def test_packaged_weights_serve_patchcore_and_btf(
     for job in jobs_of(models=[patchcore, btf]):
         assert not job.is_random
         assert run_job(job)["test_samples"] == 6
-
-
-def test_attempt_says_why(jobs_of: Callable[..., list[Job]]) -> None:
-    unknown = {"name": "unknown", "class_path": "anomalib_clip3dad.models.Nothing"}
-    nonsense = {
-        "name": "nonsense",
-        "class_path": f"{BASELINES}.Patchcore",
-        "init_args": {"pre_trained": False, "nothing": 1},
-    }
-    first, second = map(attempt, jobs_of(models=[unknown, nonsense]))
-    assert isinstance(first, str)
-    assert first.startswith("class_path=anomalib_clip3dad.models.Nothing: cannot be imported")
-    assert isinstance(second, str)
-    assert "nothing" in second
-    assert "\n" not in second

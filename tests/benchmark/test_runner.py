@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
 import signal
 import subprocess
 import sys
@@ -14,23 +13,16 @@ import pytest
 import yaml
 
 from anomalib_clip3dad.benchmark import METRICS
-from anomalib_clip3dad.benchmark.grid import Job, make_jobs
-from anomalib_clip3dad.benchmark.ray_runner import on_ray
+from anomalib_clip3dad.benchmark.grid import Job
 from anomalib_clip3dad.benchmark.runner import on_this_machine, run_grid
-from anomalib_clip3dad.benchmark.store import Store
-from anomalib_clip3dad.benchmark.summary import results, summary
-from anomalib_clip3dad.errors import InputError, MissingPackageError, UnreachableError
+from anomalib_clip3dad.benchmark.summary import results
+from anomalib_clip3dad.errors import InputError
 
-from .conftest import BROKEN, PATCHCORE
+from .conftest import BROKEN, PATCHCORE, table
 
 pytestmark = pytest.mark.slow
 
 CLIP3DAD = Path(sys.executable).parent / "clip3dad"
-
-
-def table(jobs: list[Job], folder: Path) -> pd.DataFrame:
-    """What the tables are made of: times differ from run to run, the rest must not."""
-    return summary(jobs, results(jobs, folder))
 
 
 def run_until(command: Sequence[str | Path], file: Path, how: signal.Signals) -> str:
@@ -40,27 +32,6 @@ def run_until(command: Sequence[str | Path], file: Path, how: signal.Signals) ->
             time.sleep(0.02)
         process.send_signal(how)
         return process.communicate(timeout=60)[0]
-
-
-@pytest.fixture(scope="module")
-def two(small_root: Path) -> dict[str, Any]:
-    """A grid of two jobs that run and one that cannot."""
-    return {
-        "data": {"class_path": "anomalib_clip3dad.data.MVTec3DXYZ", "init_args": {"root": str(small_root)}},
-        "categories": ["gear", "ring"],
-        "k_shot": [2],
-        "seeds": [0],
-        "models": [PATCHCORE],
-        "trainer": {"accelerator": "cpu"},
-        "evaluation_size": 48,
-    }
-
-
-@pytest.fixture(scope="module")
-def undisturbed(two: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Job], Path]:
-    jobs, folder = make_jobs(**two), tmp_path_factory.mktemp("undisturbed")
-    assert run_grid(jobs, folder, partial(on_this_machine, folder=folder, cpus=1)) == {}
-    return jobs, folder
 
 
 def test_records(undisturbed: tuple[list[Job], Path]) -> None:
@@ -124,57 +95,7 @@ def test_crash_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs_of:
     assert [line.partition("; see")[0] for line in failures.values()] == ["ended with status -9 (out of memory)"] * 2
 
 
-def test_job_ends_with_its_parent(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "anomalib_clip3dad.benchmark.worker", "none", "none", "0"]
-    reading, writing = os.pipe()
-    with subprocess.Popen(command, stdin=reading, cwd=tmp_path, stderr=subprocess.PIPE) as job:  # noqa: S603
-        os.close(reading)
-        os.close(writing)
-        _, said = job.communicate(timeout=60)
-    # without a word: it did not come to see that there is no such job
-    assert (job.returncode, said) == (1, b"")
-
-
-def test_ray_gives_the_same_table(undisturbed: tuple[list[Job], Path], jobs_of: Callable, tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray", reason="the extra `distributed` is not installed")
-    jobs = undisturbed[0][:1]
-    (bad,) = jobs_of(models=[BROKEN])
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        failures = run_grid([*jobs, bad], tmp_path, partial(on_ray, folder=tmp_path, cpus=1))
-        with pytest.raises(InputError, match=r"--gpus_per_job 1: this machine has 0"):
-            next(on_ray(jobs, tmp_path, gpus=1))
-    finally:
-        ray.shutdown()
-    assert "Traceback" in (tmp_path / f"{bad.key}.log").read_text()
-    assert list(failures) == [bad.key]
-    assert failures[bad.key].startswith("backbone_weights='nowhere.safetensors': no such file")
-    pd.testing.assert_frame_equal(table(jobs, tmp_path), table(jobs, undisturbed[1]))
-
-
-def test_no_cluster_at_the_address(jobs_of: Callable, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the extra `distributed` is not installed")
-    with pytest.raises(UnreachableError, match=r"--address auto: no Ray cluster answers"):
-        next(on_ray(jobs_of(), tmp_path, address="auto"))
-
-
-def test_a_damaged_record_is_made_anew(jobs_of: Callable, tmp_path: Path) -> None:
-    (job,) = jobs_of()
-    store = Store(tmp_path)
-    store.save(job, {"found": 1})
-    assert store.unfinished([job]) == []
-    store.path(job).write_text(store.path(job).read_text()[:-20])
-    assert store.load(job) is None
-    assert store.unfinished([job]) == [job]
-
-
 def test_folder_that_cannot_be(jobs_of: Callable, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"output: .*file.jobs cannot be created \(Not a directory\)"):
         run_grid(jobs_of(), tmp_path / "file" / "jobs", partial(on_this_machine, folder=tmp_path))
-
-
-def test_without_ray(monkeypatch: pytest.MonkeyPatch, jobs_of: Callable) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'anomalib_clip3dad\[distributed\]'"):
-        next(on_ray(jobs_of(), Path()))

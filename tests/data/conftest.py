@@ -9,13 +9,24 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from anomalib.data import AnomalibDataModule
+from anomalib.data import AnomalibDataModule, AnomalibDataset
 from jsonargparse import ArgumentParser
 from PIL import Image
 
+from anomalib_clip3dad.data import Folder3DXYZ
 from tests.conftest import bumpy_part
 
 HEIGHT, WIDTH = 24, 32
+
+
+def names(dataset: AnomalibDataset) -> list[str]:
+    return [Path(path).name for path in dataset.samples.image_path]
+
+
+def ready(*args: object, **kwargs: object) -> Folder3DXYZ:
+    data = Folder3DXYZ(*args, **kwargs)
+    data.setup()
+    return data
 
 
 def from_command_line(arguments: list[str]) -> AnomalibDataModule:
@@ -66,3 +77,21 @@ def mvtec_root(tmp_path: Path) -> Path:
         for number in range(count):
             write_sample(root / "bagel" / kind, number, mask=not kind.endswith("good"))
     return root
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    write_parts(tmp_path / "good", 8)
+    return tmp_path / "good"
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """Three faulty parts with masks."""
+    write_parts(tmp_path / "bad", 3, first_seed=20)
+    (tmp_path / "bad/gt").mkdir()
+    for number in range(3):
+        mask = np.zeros((48, 48), np.uint8)
+        mask[20 + number : 30, 20:30] = 255
+        Image.fromarray(mask).save(tmp_path / f"bad/gt/{number:03d}.png")
+    return tmp_path / "bad"

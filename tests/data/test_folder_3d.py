@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anomalib.data import AnomalibDataset
 from anomalib.data.utils import LabelName
 from PIL import Image
 
@@ -18,35 +17,7 @@ from anomalib_clip3dad.data import Folder3DXYZ
 from anomalib_clip3dad.data.folder_3d import list_folder, pair_files
 from anomalib_clip3dad.errors import InputError
 from tests.conftest import bumpy_part
-from tests.data.conftest import from_command_line, write_parts
-
-
-def names(dataset: AnomalibDataset) -> list[str]:
-    return [Path(path).name for path in dataset.samples.image_path]
-
-
-def ready(*args: object, **kwargs: object) -> Folder3DXYZ:
-    data = Folder3DXYZ(*args, **kwargs)
-    data.setup()
-    return data
-
-
-@pytest.fixture
-def good(tmp_path: Path) -> Path:
-    write_parts(tmp_path / "good", 8)
-    return tmp_path / "good"
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Path:
-    """Three faulty parts with masks."""
-    write_parts(tmp_path / "bad", 3, first_seed=20)
-    (tmp_path / "bad/gt").mkdir()
-    for number in range(3):
-        mask = np.zeros((48, 48), np.uint8)
-        mask[20 + number : 30, 20:30] = 255
-        Image.fromarray(mask).save(tmp_path / f"bad/gt/{number:03d}.png")
-    return tmp_path / "bad"
+from tests.data.conftest import from_command_line, names, ready, write_parts
 
 
 def test_good_parts_alone_are_enough(good: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,36 +74,6 @@ def test_without_masks_the_task_is_classification(good: Path, tmp_path: Path, wi
     assert batch.gt_mask is None
     assert sorted(batch.gt_label.tolist()) == [False, True, True]
     assert next(iter(data.val_dataloader())).gt_mask is not None
-
-
-@pytest.mark.parametrize("ratio", [0.1, 0.5, 1.0])
-def test_good_test_parts_are_taken_beyond_the_shots(good: Path, faulty: Path, ratio: float) -> None:
-    data = ready(good, abnormal_dir=faulty, test_split_ratio=ratio)
-    tested = {Path(path).name for path in data.test_data.samples.image_path if "/good/" in path}
-    assert len(tested) == {0.1: 1, 0.5: 2, 1.0: 3}[ratio]
-    assert len({*tested, *names(data.train_data), *names(data.val_data)}) == 8
-
-
-def test_a_single_good_part_left_sets_the_threshold(good: Path, faulty: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = ready(good, abnormal_dir=faulty, k_shot=7)
-    assert not data.test_data.has_normal
-    assert len(data.val_data) == 2
-    assert "the only good part left sets the threshold" in caplog.text
-
-
-@pytest.mark.parametrize("val", ["synthetic", "from_train", "none"])
-@pytest.mark.parametrize("test", ["synthetic", "none"])
-@pytest.mark.parametrize("k_shot", [4, None])
-def test_no_part_serves_two_purposes(good: Path, val: str, test: str, k_shot: int | None) -> None:
-    """Also not after a second setup, which anomalib makes after one by hand."""
-    data = ready(good, k_shot=k_shot, val_split_mode=val, test_split_mode=test)
-    for _ in range(2):
-        splits = [set(names(data.train_data)), set(names(data.test_data))]
-        splits += [set(names(data.val_data))] if val != "none" else []
-        assert sum(map(len, splits)) == len(set.union(*splits))
-        assert splits[0]
-        assert bool(splits[1]) == (test == "synthetic")
-        data.setup()
 
 
 def test_each_folder_has_its_own_camera(good: Path, tmp_path: Path) -> None:
@@ -335,40 +276,6 @@ def test_nothing_there(tmp_path: Path) -> None:
         pair_files(tmp_path)
 
 
-@pytest.mark.parametrize("copied", [False, True])
-def test_shots_are_left_out_of_the_test(
-    good: Path, tmp_path: Path, copied: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The same folder, or other files with the same content."""
-    tested = tmp_path / "copy" if copied else good
-    if copied:
-        shutil.copytree(good, tested)
-        for folder in ("rgb", "xyz"):
-            for file in (tested / folder).iterdir():
-                file.rename(file.with_stem(f"part {file.stem}"))
-    data = ready(good, normal_test_dir=tested)
-    stems = [
-        {Path(name).stem.removeprefix("part ") for name in names(split)} for split in (data.train_data, data.test_data)
-    ]
-    assert len(stems[0]) == len(stems[1]) == 4
-    assert not stems[0] & stems[1]
-    assert "4 of 8 test samples are training samples, and left out of it" in caplog.text
-    assert "4 test samples set the threshold, too" in caplog.text
-    data.setup()  # as a trainer does once more
-    assert len(data.test_data) == 4
-
-
-def test_nothing_but_shots_to_test_on_is_an_error(good: Path) -> None:
-    with pytest.raises(ValueError, match=r"good: all 8 test samples are trained on; add others"):
-        ready(good, normal_test_dir=good, k_shot=8, val_split_mode="none")
-
-
 def test_a_folder_cannot_be_normal_and_anomalous(good: Path) -> None:
     with pytest.raises(ValueError, match=r"abnormal_dir=.*good: the same folder as normal_dir"):
         Folder3DXYZ(good, abnormal_dir=good.parent / "good")
-
-
-def test_masks_are_opened_before_the_training(good: Path, faulty: Path) -> None:
-    Image.new("L", (48, 48), 255).save(faulty / "gt/001.png")
-    with pytest.raises(ValueError, match=r"gt/001\.png: .*marks 100% of the picture and all of its rim"):
-        ready(good, abnormal_dir=faulty)

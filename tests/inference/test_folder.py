@@ -17,7 +17,6 @@ from anomalib_clip3dad.inference.folder import (
     new_folder,
     overlay,
 )
-from anomalib_clip3dad.inference.on_ray import judge_on_ray
 from anomalib_clip3dad.inference.runtimes import open_model
 from tests.data.conftest import write_parts
 from tests.deployed import Deployed
@@ -34,15 +33,6 @@ def test_it_judges_as_the_model_does(deployed: Deployed, tmp_path: Path) -> None
         assert np.abs(found.anomaly_map - expected.anomaly_map[0].numpy()).max() < 1e-6
         assert found.faulty == expected.pred_label.item()
         assert np.array_equal(found.mask, expected.pred_mask[0].numpy())
-
-
-@pytest.mark.slow
-def test_machines_that_share_the_work_say_the_same(deployed: Deployed, tmp_path: Path) -> None:
-    write_parts(tmp_path, 3)
-    parts, model = list_parts(tmp_path)[0], open_model(deployed.onnx)
-    expected = {part.image: judge(model, part, tmp_path).score for part in parts}
-    found = list(judge_on_ray(deployed.onnx, parts, tmp_path, None, "auto", None))
-    assert {verdict.sample.image: verdict.score for verdict in found} == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_judged(deployed: Deployed, tmp_path: Path) -> None:
