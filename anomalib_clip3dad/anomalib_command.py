@@ -44,7 +44,7 @@ def suggestion(message: str) -> str | None:
     """Find the argument that a message of the parser calls unknown, and the one that it may stand for.
 
     Args:
-        message: of jsonargparse 4.46, for instance "Option 'k_shots' is not accepted".
+        message: Message of jsonargparse 4.46, for instance "Option 'k_shots' is not accepted".
 
     Returns:
         One line; None if no unknown argument is like one of this package.

@@ -16,8 +16,8 @@ def summary(labels: Sequence[str], kinds: Sequence[str] = ()) -> Iterator[str]:
     """Summarise the labels of samples.
 
     Args:
-        labels: one for each sample, see `label_of`.
-        kinds: what each sample is known to be, such as good or hole; "" if it is not known.
+        labels: One for each sample, see `label_of`.
+        kinds: What each sample is known to be, such as good or hole; "" if it is not known.
 
     Yields:
         How many samples are labelled faulty, and how many of each kind, if kinds are known.

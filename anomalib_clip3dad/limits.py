@@ -5,4 +5,4 @@ LEAST_MEASURED = 0.01
 """Share of the pixels that need a point; the smallest parts of MVTec 3D-AD, cut out, fill some 3 %."""
 
 LEAST_CONTRAST = 2 / 255
-"""A picture whose channels vary by less shows nothing."""
+"""An image whose channels vary by less shows nothing."""

@@ -123,7 +123,7 @@ def _seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def bumpy_part(height: int = 48, width: int = 48, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """A picture (3, H, W) in [0, 1] and a cloud (3, H, W) in metres: a bump of 30 mm on a tilted plane at 0.5 m."""
+    """An image (3, H, W) in [0, 1] and a cloud (3, H, W) in metres: a bump of 30 mm on a tilted plane at 0.5 m."""
     generator = torch.Generator().manual_seed(seed)
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     u, v = (columns - (width - 1) / 2) / width, (rows - (height - 1) / 2) / height

@@ -20,8 +20,8 @@ FIXED = (60, 80)
 class Deployed(NamedTuple):
     model: Clip3dAd
     checkpoint: Path
-    onnx: Path  # for pictures of any size
-    openvino: Path  # for pictures of FIXED alone
+    onnx: Path  # for images of any size
+    openvino: Path  # for images of FIXED alone
 
 
 def make_model(clip_name: str) -> Clip3dAd:

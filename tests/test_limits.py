@@ -26,7 +26,7 @@ def measured(count: int) -> tuple[Tensor, Tensor]:
 
 
 def with_contrast(levels: float) -> tuple[Tensor, Tensor]:
-    """A part whose picture varies by some of 255 levels."""
+    """A part whose image varies by some of 255 levels."""
     image, xyz = bumpy_part(100, 100)
     return 0.5 + (image > 0.5) * (levels / 255), xyz
 

@@ -34,7 +34,7 @@ class Patchcore(models.Patchcore):
     """anomalib's PatchCore on RGB, at the input size of the other models.
 
     Args:
-        backbone: timm's name of the network.
+        backbone: Name of the network in timm.
         layers: Layers whose features are used.
         pre_trained: Use ImageNet weights, which are downloaded (those of tf_efficientnet_lite0 are installed); False
             for random weights, drawn with a fixed seed.
@@ -189,7 +189,7 @@ class CFM(models.CFM):
     It uses the missing points of a batch's first sample for all samples, so give it batches of one.
 
     Args:
-        rgb_backbone: timm's name of a vision transformer of width 768 without register tokens.
+        rgb_backbone: Name in timm of a vision transformer of width 768 without register tokens.
         pre_trained: Use pre-trained weights of both networks, which are downloaded; False for random weights.
         backbone_weights: Path of a local weights file of the RGB network to use instead.
         pointmae_weights: Path of Point-MAE's weights to use instead, required if `backbone_weights` is given.

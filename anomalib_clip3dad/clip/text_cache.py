@@ -46,7 +46,7 @@ def cached_embeddings(
 
     Args:
         clip: An open_clip model.
-        clip_model: open_clip's name of its architecture.
+        clip_model: Name of its architecture in open_clip.
         tokenizer: Its tokenizer.
         normal: Prompts of the normal part.
         anomalous: Prompts of the anomalous part.

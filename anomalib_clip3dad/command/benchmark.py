@@ -38,7 +38,7 @@ def benchmark(
     """Run a grid of models, categories, shots and seeds, and write tables; finished jobs are not run again.
 
     Args:
-        data: class_path and init_args of the data module.
+        data: The class_path and init_args of the data module.
         models: Models, each with name, class_path, init_args, and optionally trainer, data and published.
         categories: Categories of the data set.
         k_shot: Numbers of normal parts to train on.

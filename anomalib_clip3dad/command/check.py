@@ -17,7 +17,7 @@ def check(folder: Path, intrinsics: Path | None = None) -> list[str]:
     """Look at a folder of samples, or at all folders of samples in it, and say what to mend before a training.
 
     Args:
-        folder: With pictures and 3D files; or a category of MVTec 3D-AD's layout or of Eyecandies.
+        folder: With images and 3D files; or a category of MVTec 3D-AD's layout or of Eyecandies.
         intrinsics: JSON of the camera; default: intrinsics.json in the folder or above it.
     """
     if not folder.is_dir():

@@ -24,7 +24,7 @@ from anomalib_clip3dad.data.reading import read_mask, read_truth
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import foreground_mask, validity_mask
 
-_LIGHT = 4  # of Eyecandies' six pictures, the one that is read unless told otherwise
+_LIGHT = 4  # of Eyecandies' six images, the one that is read unless told otherwise
 _APART = 3.0  # times the folder's median depth; samples farther or nearer are of another unit
 _SMALL_PART = 0.005  # of the pixels
 _MOST = 0.6  # of the samples
@@ -35,14 +35,14 @@ class Sample(NamedTuple):
     """What one sample is like.
 
     Attributes:
-        size: rows and columns.
-        unmeasured: share of the pixels.
-        near: smallest depth, metres.
-        far: largest depth, metres.
-        part: share of the pixels that show the part, not the plane it lies on; all measured ones if none is found.
-        plane: whether one is found.
-        depth: median depth, metres.
-        name: path of the 3D file.
+        size: Rows and columns.
+        unmeasured: Share of the pixels.
+        near: Smallest depth, metres.
+        far: Largest depth, metres.
+        part: Share of the pixels that show the part, not the plane it lies on; all measured ones if none is found.
+        plane: Whether one is found.
+        depth: Median depth, metres.
+        name: Path of the 3D file.
     """
 
     size: tuple[int, int]
@@ -60,12 +60,12 @@ class Report(NamedTuple):
 
     Attributes:
         folder: Its path.
-        images: number of pictures.
-        scans: number of 3D files.
-        samples: what could be read.
-        faults: what is wrong, one line for each cause, with what to do about it.
-        notes: what to know of samples that can be used, likewise.
-        files: image_path and depth_path of all samples.
+        images: Number of images.
+        scans: Number of 3D files.
+        samples: What could be read.
+        faults: What is wrong, one line for each cause, with what to do about it.
+        notes: What to know of samples that can be used, likewise.
+        files: The image_path and depth_path of all samples.
     """
 
     folder: Path
@@ -81,10 +81,10 @@ class Files(NamedTuple):
     """The files of a sample and how they are read.
 
     Attributes:
-        image: Picture.
+        image: File of the image.
         scan: 3D file.
         mask: Ground truth, or None.
-        read: Gives picture and cloud, as the data modules do.
+        read: Gives image and cloud, as the data modules do.
         normal: Whether the mask, if there is one, must not mark anything.
     """
 
@@ -99,7 +99,7 @@ def places(folder: Path) -> list[Path]:
     """Find the folders of samples, as the data modules read them.
 
     Args:
-        folder: Of samples; or a category of MVTec 3D-AD's layout; or a folder with folders of samples.
+        folder: Folder of samples; or a category of MVTec 3D-AD's layout; or a folder with folders of samples.
 
     Returns:
         The folder itself, or all KINDs of the category's splits, or the folders in it that have an `rgb`.
@@ -273,7 +273,7 @@ def _oddities(folder: Path, samples: list[Sample]) -> list[str]:
         found.append(f"{folder}: a plane that the part lies on is found in {planes} of {count} samples alone")
     if count and median(sample.part for sample in samples) < _SMALL_PART:
         share = median(sample.part for sample in samples)
-        found.append(f"{folder}: the part covers {share:.2%} of the picture; cut the samples to it")
+        found.append(f"{folder}: the part covers {share:.2%} of the image; cut the samples to it")
     if count and median(sample.unmeasured for sample in samples) > _UNMEASURED:
         share = median(sample.unmeasured for sample in samples)
         found.append(f"{folder}: {share:.0%} of the pixels have no point; right if all but the part was cut away")

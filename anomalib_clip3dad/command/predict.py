@@ -77,7 +77,7 @@ def _check(parts: Sequence[Sample], folder: Path, out: Path | None, watch: bool,
         msg = "watch: parts that arrive one by one are judged on this machine; leave out --runner ray"
         raise InputError(msg)
     if not parts and not watch:
-        msg = f"{folder}: no picture with a 3D file of the same name; see `clip3dad check {folder}`"
+        msg = f"{folder}: no image with a 3D file of the same name; see `clip3dad check {folder}`"
         raise MissingFileError(msg)
     if out and out.is_dir() and any(out.iterdir()):
         msg = f"out={out}: there are files in it; give a new folder, so that no result is lost"

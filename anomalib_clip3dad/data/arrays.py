@@ -21,7 +21,7 @@ Array = str | Path | np.ndarray | Tensor
 
 
 class Part(NamedTuple):
-    """A picture and its cloud.
+    """An image and its cloud.
 
     Attributes:
         image: (3, H, W) float32 RGB in [0, 1].
@@ -33,13 +33,13 @@ class Part(NamedTuple):
 
 
 def as_part(image: Array, xyz: Array, camera: Intrinsics | str | Path | None = None) -> Part:
-    """Read or convert a picture and its 3D data and check that they belong together.
+    """Read or convert an image and its 3D data and check that they belong together.
 
     Args:
-        image: a file; or RGB as array (H, W, 3) or tensor (3, H, W), of 8 or 16 bit or floats in [0, 1].
-        xyz: a file (`read_organised`); or organised XYZ of floats in metres, camera frame, (0, 0, 0), not finite or
+        image: A file; or RGB as array (H, W, 3) or tensor (3, H, W), of 8 or 16 bit or floats in [0, 1].
+        xyz: A file (`read_organised`); or organised XYZ of floats in metres, camera frame, (0, 0, 0), not finite or
             masked = not measured, as array (H, W, 3) or as tensor (3, H, W).
-        camera: for files, arrays and tensors that hold depth (H, W) or points (N, 3): its intrinsics or their file.
+        camera: For files, arrays and tensors that hold depth (H, W) or points (N, 3): its intrinsics or their file.
 
     Returns:
         The part, on the CPU and without gradients.

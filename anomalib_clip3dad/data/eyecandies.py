@@ -28,7 +28,7 @@ _DOWNLOAD = "https://eyecan-ai.github.io/eyecandies/download"
 SPLIT_FOLDERS = {Split.TRAIN: "train", Split.VAL: "val", Split.TEST: "test_public"}
 """What the folders of the splits are called."""
 
-# One camera made all pictures, of 512 x 512 pixels. The scenes are several metres large; conversions for methods made
+# One camera made all images, of 512 x 512 pixels. The scenes are several metres large; conversions for methods made
 # for MVTec 3D-AD shrink them to a tenth, and so do we, to lengths that our 5 mm for a background plane are meant for.
 _CAMERA = Intrinsics(fx=711.11, fy=711.11, cx=256.0, cy=256.0, depth_scale=0.1)
 _CAMERA_SIZE = 512
@@ -40,7 +40,7 @@ class Eyecandies(FewShotDataModule):
     Args:
         root: Folder of the categories, ROOT/CATEGORY/{train,val,test_public}/data/NNN_*. Nothing is downloaded.
         category: Folder of one category.
-        light: Which of the six pictures, 0 to 5; 4 is the one that conversions to MVTec 3D-AD's layout take.
+        light: Which of the six images, 0 to 5; 4 is the one that conversions to MVTec 3D-AD's layout take.
         val_split_mode: `from_dir` is the folder `val`; others as in `FewShotDataModule`.
         **kwargs: Arguments of `FewShotDataModule`: k_shot, shot_seed, shots ("000_image_4"), batch sizes,
             augmentations, split modes.
@@ -61,7 +61,7 @@ class Eyecandies(FewShotDataModule):
     ) -> None:
         super().__init__(val_split_mode=val_split_mode, **kwargs)
         if not 0 <= light <= 5:
-            msg = f"light={light}: pictures were made under the lights 0 to 5; give one of them"
+            msg = f"light={light}: images were made under the lights 0 to 5; give one of them"
             raise InputError(msg)
         self.root = Path(root)
         self.category = category
@@ -83,10 +83,10 @@ class EyecandiesDataset(OrganisedDataset):
     """Reads depth maps whose range is in a file beside them."""
 
     def read_files(self, row: Series) -> tuple[Tensor, Tensor]:
-        """Read picture and depth of one sample.
+        """Read image and depth of one sample.
 
         Args:
-            row: Of `samples`.
+            row: A row of `samples`.
 
         Returns:
             Image (3, H, W) RGB in [0, 1] and XYZ (3, H, W) float32, a tenth of the scene's metres.
@@ -151,7 +151,7 @@ def list_eyecandies(folder: Path, split: Split, light: int) -> DataFrame:
     ends = (f"_image_{light}.png", "_mask.png")
     stems = {file.name.removesuffix(end) for file in files for end in ends if file.name.endswith(end)}
     for stem in sorted(stems - {depth.name.removesuffix("_depth.png") for depth in depths}):
-        msg = f"{where / f'{stem}_depth.png'}: not there, though picture or mask is; unpack the category again"
+        msg = f"{where / f'{stem}_depth.png'}: not there, though image or mask is; unpack the category again"
         raise MissingFileError(msg)
     return DataFrame([_row(folder, split, depth, light) for depth in depths], columns=COLUMNS)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Reading of one sample as arrays, without torch: picture and organised XYZ of the same pixels."""
+"""Reading of one sample as arrays, without torch: image and organised XYZ of the same pixels."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def read_arrays(
     """Read one sample; arguments, values and errors are those of `anomalib_clip3dad.data.read_sample`.
 
     Returns:
-        Picture and XYZ, as arrays.
+        Image and XYZ, as arrays.
     """
     image = read_picture(image_path)
     xyz = organised_points(depth_path, read_scan(depth_path), camera, (image.shape[1], image.shape[2]))
@@ -33,7 +33,7 @@ def read_arrays(
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Read a picture; argument, values and errors are those of `anomalib_clip3dad.data.reading.read_image`."""
+    """Read an image; argument, values and errors are those of `anomalib_clip3dad.data.reading.read_image`."""
     return read_file(path, _rgb, "image")
 
 
@@ -80,7 +80,7 @@ def organised_points(
     """Check what a scan holds, and bring it into one form.
 
     Args:
-        name: Of the scan, for the error messages.
+        name: Name of the scan, for the error messages.
         scan: Organised XYZ (H, W, 3), or with a camera depth (H, W) or points (N, 3), see
             `anomalib_clip3dad.data.read_organised`.
         camera: See there.
@@ -133,7 +133,7 @@ def _measured_points(name: str | Path, points: np.ndarray, metres: float, remedy
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Read the height and width of a picture, and no more of it.
+    """Read the height and width of an image, and no more of it.
 
     Args:
         path: See `read_picture`.
@@ -161,7 +161,7 @@ def read_file(path: str | Path, reader: Callable[[str | Path], Any], kind: str) 
     """Call a reader; whatever it raises becomes one line that names the file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         reader: What reads it.
         kind: What the file is called in messages.
 
@@ -208,9 +208,9 @@ def check_same_size(path: str | Path, image: Any, other_path: str | Path, other:
     """Refuse two files that do not show the same pixels.
 
     Args:
-        path: Of the picture.
-        image: (..., H, W), the picture, array or tensor.
-        other_path: Of what belongs to it.
+        path: Path of the image.
+        image: (..., H, W), the image, array or tensor.
+        other_path: Path of what belongs to it.
         other: (..., H, W), what belongs to it.
 
     Raises:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Parts of one's own: a folder of good ones is enough, pictures and 3D files that share their names."""
+"""Parts of one's own: a folder of good ones is enough, images and 3D files that share their names."""
 
 import logging
 from pathlib import Path
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Folder3DXYZ(FewShotDataModule):
-    """Pictures and 3D files of one's own, matched by name; see `list_files` for the layout of a folder.
+    """Images and 3D files of one's own, matched by name; see `list_files` for the layout of a folder.
 
     Without faulty parts, threshold and test come from good parts that are not trained on and from synthetic anomalies
     on them.
@@ -139,17 +139,17 @@ class Folder3DXYZ(FewShotDataModule):
 
 
 def pair_files(folder: Path) -> list[tuple[Path, Path]]:
-    """Find the samples of a folder: a picture and a 3D file of the same stem.
+    """Find the samples of a folder: an image and a 3D file of the same stem.
 
     Args:
         folder: See `list_files`.
 
     Returns:
-        Picture and 3D file of each sample, sorted by name.
+        Image and 3D file of each sample, sorted by name.
 
     Raises:
-        FileNotFoundError: If there is no such folder, no picture in it, or a picture has no 3D file.
-        ValueError: If a stem stands for more than one picture or 3D file.
+        FileNotFoundError: If there is no such folder, no image in it, or an image has no 3D file.
+        ValueError: If a stem stands for more than one image or 3D file.
     """
     listed = list_files(folder, masked=False).samples_or_error(folder)
     return [(sample.image, sample.scan) for sample in listed]
@@ -160,7 +160,7 @@ def list_folder(folder: Path, label: LabelName, masks: Path | None = None) -> Da
 
     Args:
         folder: See `pair_files`.
-        label: Of all samples; `LabelName.UNKNOWN` for those to predict.
+        label: Label of all samples; `LabelName.UNKNOWN` for those to predict.
         masks: Folder of the masks of faulty samples, of the same stems; `None` looks for `gt` and `mask` in `folder`.
 
     Returns:

@@ -17,7 +17,7 @@ FILE_NAME = "intrinsics.json"
 _LARGEST = 1e12  # no number of a camera is; and JSON has whole numbers of any length
 _UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}
 _NEEDED = ("fx", "fy", "cx", "cy")
-_IN_VIEW = 0.5  # of the points; fewer are told: a scan of a whole cell, or a camera that is not the picture's
+_IN_VIEW = 0.5  # of the points; fewer are told: a scan of a whole cell, or a camera that is not the image's
 _KEYS = (*_NEEDED, "depth_scale", "unit")
 
 
@@ -25,11 +25,11 @@ class Intrinsics(NamedTuple):
     """A pinhole camera without distortion, and what its numbers mean.
 
     Attributes:
-        fx: focal length along the columns, pixels.
-        fy: focal length along the rows, pixels.
-        cx: column of the principal point; the centre of the first pixel is 0.
-        cy: row of the principal point.
-        depth_scale: factor from the values of a depth map to lengths in `unit`; clouds do not need it.
+        fx: Focal length along the columns, pixels.
+        fy: Focal length along the rows, pixels.
+        cx: Column of the principal point; the centre of the first pixel is 0.
+        cy: Row of the principal point.
+        depth_scale: Factor from the values of a depth map to lengths in `unit`; clouds do not need it.
         unit: "m", "cm", "mm" or "um".
     """
 
@@ -105,7 +105,7 @@ def find_intrinsics(folder: Path, top: Path | None = None) -> Path | None:
     """Find the file of the camera that belongs to a folder.
 
     Args:
-        folder: Of samples.
+        folder: Folder of samples.
         top: A folder above it, where a layout begins; None for the folder itself.
 
     Returns:
@@ -139,7 +139,7 @@ def unproject(depth: np.ndarray, camera: Intrinsics) -> np.ndarray:
     Args:
         depth: (H, W), distances along the line of sight of the principal point, which is z, in `depth_scale` units; 0,
             negative or not finite = not measured.
-        camera: Of the depth map.
+        camera: Intrinsics of the depth map.
 
     Returns:
         (H, W, 3) float64, metres, camera frame (x right, y down, z forward), (0, 0, 0) = not measured.
@@ -158,9 +158,9 @@ def organise(name: str | Path, points: np.ndarray, camera: Intrinsics, size: tup
     """Put loose points back into the pixels that see them.
 
     Args:
-        name: Of the scan, for messages.
+        name: Name of the scan, for messages.
         points: (N, 3), metres, camera frame; (0, 0, 0) = no point.
-        camera: Of an image of `size`.
+        camera: Intrinsics of an image of `size`.
         size: Height and width in pixels.
 
     Returns:
@@ -181,7 +181,7 @@ def organise(name: str | Path, points: np.ndarray, camera: Intrinsics, size: tup
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     if not inside.any():
         msg = f"{name}: none of its {len(points)} points is in view of the camera; XYZ must be in the camera's frame, "
-        msg += "and fx, fy, cx, cy those of the picture: correct the intrinsics or move the scan"
+        msg += "and fx, fy, cx, cy those of the image: correct the intrinsics or move the scan"
         raise InputError(msg)
     if inside.mean() < _IN_VIEW:
         tell(name, f"{1 - inside.mean():.0%} of the points are outside the view; check frame and intrinsics")

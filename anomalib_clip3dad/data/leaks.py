@@ -10,7 +10,7 @@ from pandas import DataFrame
 def same_samples(trained: DataFrame, others: DataFrame) -> list[str]:
     """Find samples that are those trained on: the same files, or others of the same bytes.
 
-    Both files count: rendered parts may share a picture while a dent is in the cloud alone.
+    Both files count: rendered parts may share an image while a dent is in the cloud alone.
 
     Args:
         trained: Samples trained on, with `image_path` and `depth_path`.

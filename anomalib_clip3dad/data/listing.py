@@ -17,7 +17,7 @@ SCAN_FOLDERS = ("xyz", "depth", "cloud")
 MASK_FOLDERS = ("gt", "mask")
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-"""What pictures may end in; beside 3D files, .tif and .tiff are those."""
+"""What images may end in; beside 3D files, .tif and .tiff are those."""
 
 _PICTURES_NOT_READ = {".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".pgm", ".ppm", ".tga", ".webp"}
 _PICTURES_NOT_READ |= {".arw", ".cr2", ".dng", ".nef", ".raw"}
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
     """The files of one sample.
 
     Attributes:
-        image: Picture.
+        image: File of the image.
         scan: 3D file.
         mask: Ground truth, or None.
     """
@@ -42,7 +42,7 @@ class Fault(NamedTuple):
     """What is wrong with a file or folder.
 
     Attributes:
-        name: Of the file or folder.
+        name: Name of the file or folder.
         message: What was found and what to do, without the name.
         kind: The error that a reader raises.
     """
@@ -56,7 +56,7 @@ class Listing(NamedTuple):
     """The files of one folder.
 
     Attributes:
-        images: Number of pictures.
+        images: Number of images.
         scans: Number of 3D files.
         samples: What fits together, sorted by name.
         faults: What does not.
@@ -89,11 +89,11 @@ class Listing(NamedTuple):
 
 
 def list_files(folder: Path, masks: Path | None = None, *, masked: bool | None = None) -> Listing:
-    """List the samples of a folder: a picture and a 3D file of the same stem, and its mask.
+    """List the samples of a folder: an image and a 3D file of the same stem, and its mask.
 
     Args:
-        folder: With pictures in `rgb` and 3D files in `xyz`, `depth` or `cloud`; or with both side by side, in which
-            case a 3D file cannot be a .png and a picture no .tiff.
+        folder: With images in `rgb` and 3D files in `xyz`, `depth` or `cloud`; or with both side by side, in which
+            case a 3D file cannot be a .png and an image no .tiff.
         masks: Folder of the masks, of the same stems; `None` looks for `gt` and `mask` in `folder`.
         masked: Whether each sample must have a mask; `None`: if there is a folder of them.
 
@@ -115,7 +115,7 @@ def list_files(folder: Path, masks: Path | None = None, *, masked: bool | None =
         return Listing(0, 0, [], faults)
     place = folder / IMAGE_FOLDER if (folder / IMAGE_FOLDER).is_dir() else folder
     scan_place = found[0] if found else folder
-    # of two .png side by side nobody knows which is the depth, and of two .tiff which is the picture
+    # of two .png side by side nobody knows which is the depth, and of two .tiff which is the image
     beside = place == scan_place
     image_suffixes = {*IMAGE_SUFFIXES} - ({".tif", ".tiff"} if beside else set())
     images = visible(place, image_suffixes)
@@ -166,7 +166,7 @@ def _misnamed_folders(folder: Path) -> list[Fault]:
 
 
 def _unread(place: Path) -> list[Fault]:
-    message = f"a picture of this format is not read ({', '.join(IMAGE_SUFFIXES)} are); save it as .png or remove it"
+    message = f"an image of this format is not read ({', '.join(IMAGE_SUFFIXES)} are); save it as .png or remove it"
     return [Fault(path, message) for path in visible(place, _PICTURES_NOT_READ)]
 
 
@@ -177,15 +177,15 @@ def _mask_folder(folder: Path) -> Path | None:
 def _paired(folder: Path, images: list[Path], scans: list[Path], place: Path) -> tuple[list[Sample], list[Fault]]:
     """Samples, and for everything that has no partner or several a fault."""
     if not images:
-        msg = f"no picture found ({', '.join(IMAGE_SUFFIXES)}) in {place}; put pictures and 3D files of the same names "
-        msg += f"there, or pictures into {IMAGE_FOLDER} and 3D files into {', '.join(SCAN_FOLDERS[:-1])} or "
+        msg = f"no image found ({', '.join(IMAGE_SUFFIXES)}) in {place}; put images and 3D files of the same names "
+        msg += f"there, or images into {IMAGE_FOLDER} and 3D files into {', '.join(SCAN_FOLDERS[:-1])} or "
         return [], [Fault(folder, msg + SCAN_FOLDERS[-1], MissingFileError)]
     pictures, clouds = _by_stem(images), _by_stem(scans)
     doubled = {stem for files in (pictures, clouds) for stem, paths in files.items() if len(paths) > 1}
     faults = []
     for stem in sorted(doubled):
         names = ", ".join(path.name for path in (*pictures.get(stem, []), *clouds.get(stem, [])))
-        faults.append(Fault(folder, f"{names} share a name; keep one picture and one 3D file of each name"))
+        faults.append(Fault(folder, f"{names} share a name; keep one image and one 3D file of each name"))
     alone = [pictures[stem][0] for stem in sorted({*pictures} - {*clouds} - doubled)]
     others = [clouds[stem][0] for stem in sorted({*clouds} - {*pictures} - doubled)]
     faults += _partnerless(folder, alone, others, images, scans)
@@ -198,13 +198,11 @@ def _partnerless(
 ) -> list[Fault]:
     pattern = pattern_between(_stems(alone), _stems(others), _stems(images), _stems(scans))
     if pattern:
-        msg = (
-            f"{len(alone)} pictures and {len(others)} 3D files have no partner, and {pattern}; give the two files of a "
-        )
+        msg = f"{len(alone)} images and {len(others)} 3D files have no partner, and {pattern}; give the two files of a "
         msg += f"sample the same name, e.g. {alone[0].name} and {alone[0].stem}{others[0].suffix}"
         return [Fault(folder, msg, MissingFileError)]
     faults = [Fault(image, _no_scan(image, scans[0].parent if scans else None), MissingFileError) for image in alone]
-    message = "no picture of that name; add it or remove the 3D file"
+    message = "no image of that name; add it or remove the 3D file"
     return faults + [Fault(scan, message, MissingFileError) for scan in others]
 
 
@@ -220,7 +218,7 @@ def _no_scan(image: Path, place: Path | None) -> str:
     ]
     if like:
         return f"no 3D file of that name but {', '.join(like)}, which is no format that is read; export {wanted}"
-    return f"no 3D file of that name; add {wanted} or remove the picture"
+    return f"no 3D file of that name; add {wanted} or remove the image"
 
 
 def _with_masks(samples: list[Sample], images: list[Path], place: Path) -> tuple[list[Sample], list[Fault]]:
@@ -236,12 +234,12 @@ def _with_masks(samples: list[Sample], images: list[Path], place: Path) -> tuple
     extra = [paths[0] for stem, paths in masks.items() if stem not in stems | {*_stems(images)}]
     pattern = pattern_between(_stems(missing), _stems(extra), _stems(images), [*masks])
     if pattern:
-        msg = f"{len(missing)} pictures have no mask and {len(extra)} masks no picture, and {pattern}; give both "
+        msg = f"{len(missing)} images have no mask and {len(extra)} masks no image, and {pattern}; give both "
         faults.append(Fault(place, f"{msg}the same name, e.g. {missing[0].stem}{extra[0].suffix}", MissingFileError))
     else:
         remedy = f"{{{','.join(IMAGE_SUFFIXES)}}} in {place}; add it, or put normal samples in good"
         faults += [Fault(image, f"no mask {image.stem}{remedy}", MissingFileError) for image in missing]
-        faults += [Fault(mask, "a mask without a picture; add the picture or remove the mask") for mask in extra]
+        faults += [Fault(mask, "a mask without an image; add the image or remove the mask") for mask in extra]
     return [sample._replace(mask=masks.get(_stem(sample.image), [None])[0]) for sample in samples], faults
 
 

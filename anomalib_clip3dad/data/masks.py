@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Ground truth masks: which pixels a mask marks, whatever kind of picture it is."""
+"""Ground truth masks: which pixels a mask marks, whatever kind of image it is."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def load_mask(path: str | Path) -> np.ndarray:
     and so is a palette's index.
 
     Args:
-        path: Picture of any kind that `load_pixels` reads.
+        path: Image of any kind that `load_pixels` reads.
 
     Returns:
         (H, W) bool, true = defect.
@@ -32,7 +32,7 @@ def load_mask(path: str | Path) -> np.ndarray:
     mask = marked(load_pixels(path))
     rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if rim.all():
-        msg = f"marks {mask.mean():.0%} of the picture and all of its rim, so it is inverted or no mask; {_REMEDY}"
+        msg = f"marks {mask.mean():.0%} of the image and all of its rim, so it is inverted or no mask; {_REMEDY}"
         raise InputError(msg)
     return mask
 
@@ -41,7 +41,7 @@ def marked(pixels: Pixels) -> np.ndarray:
     """Find the pixels that a mask marks.
 
     Args:
-        pixels: Of its file.
+        pixels: Pixels of its file.
 
     Returns:
         (H, W) bool.

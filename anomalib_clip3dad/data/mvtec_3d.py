@@ -124,7 +124,7 @@ def list_samples(folder: Path, split: Split) -> DataFrame:
 
     Args:
         folder: ROOT/CATEGORY.
-        split: Of training, only the normal samples are listed.
+        split: Split of the data set; of training, only the normal samples are listed.
 
     Returns:
         One row per image with anomalib's columns path, split, label, image_path, depth_path, mask_path, label_index,
@@ -155,7 +155,7 @@ def kinds(folder: Path, split: Split) -> list[Path]:
 
     Args:
         folder: ROOT/CATEGORY.
-        split: Of training, only `good` is listed.
+        split: Split of the data set; of training, only `good` is listed.
 
     Returns:
         Folders sorted by name.

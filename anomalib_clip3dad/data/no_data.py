@@ -27,7 +27,7 @@ def measured_depths(name: str | Path, depth: np.ndarray, metres: float, remedy: 
     (or half as near) as all others count as not measured, and so do single values beyond 20 m.
 
     Args:
-        name: Of the scan, for messages.
+        name: Name of the scan, for messages.
         depth: Depths z of any shape, as they are in the file.
         metres: Metres in one.
         remedy: What to do about a wrong unit.
@@ -134,7 +134,7 @@ def seen_from_the_camera(name: str | Path, points: np.ndarray, known: np.ndarray
     """Find the points that a camera at the origin can see.
 
     Args:
-        name: Of the scan, for messages.
+        name: Name of the scan, for messages.
         points: (..., 3), any unit.
         known: (...) bool, those with a depth above 0.
 

@@ -19,7 +19,7 @@ def tell(name: str | Path, message: str) -> None:
     """Note something about a file.
 
     Args:
-        name: Of the file or the argument.
+        name: Name of the file or the argument.
         message: One line without the name; it is logged for the first file of a folder that it holds for.
     """
     sink = _sink.get()
@@ -57,8 +57,8 @@ def grouped(notes: Iterable[tuple[str, str]]) -> list[str]:
         One line for each message: the first of its kind, and for how many files it holds.
 
     Example:
-        >>> grouped([("a/1.png", "2 pages"), ("a/2.png", "3 pages"), ("a/3.png", "no picture")])
-        ['a/1.png: 2 pages (2 files: 1.png, 2.png)', 'a/3.png: no picture']
+        >>> grouped([("a/1.png", "2 pages"), ("a/2.png", "3 pages"), ("a/3.png", "no image")])
+        ['a/1.png: 2 pages (2 files: 1.png, 2.png)', 'a/3.png: no image']
     """
     kinds: dict[str, list[tuple[str, str]]] = {}
     for name, message in notes:

@@ -61,10 +61,10 @@ class OrganisedDataset(AnomalibDepthDataset):
         return RGBXYZBatch.collate
 
     def read_files(self, row: Series) -> tuple[Tensor, Tensor]:
-        """Read picture and cloud of one sample; what a data set with files of its own replaces.
+        """Read image and cloud of one sample; what a data set with files of its own replaces.
 
         Args:
-            row: Of `samples`.
+            row: A row of `samples`.
 
         Returns:
             Image (3, H, W) RGB in [0, 1], and XYZ (3, H, W) float32 in metres, camera frame, (0, 0, 0) = not measured.
@@ -76,7 +76,7 @@ class OrganisedDataset(AnomalibDepthDataset):
         """Read one sample as its files are.
 
         Args:
-            row: Of `samples`.
+            row: A row of `samples`.
 
         Returns:
             Image (3, H, W) RGB in [0, 1], XYZ (3, H, W) float32 in metres, camera frame, (0, 0, 0) = not measured, and

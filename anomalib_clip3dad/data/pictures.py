@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Picture files as arrays that hold what the file holds: nothing clipped, rounded or dropped, or refused."""
+"""Image files as arrays that hold what the file holds: nothing clipped, rounded or dropped, or refused."""
 
 import logging
 import warnings
@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from anomalib_clip3dad.errors import InputError
 
 MOST_PIXELS = 2**26
-"""More pixels or points than this are no picture or scan of a part; refused before any memory is taken for them."""
+"""More pixels or points than this are no image or scan of a part; refused before any memory is taken for them."""
 
 _ORIENTATION = 0x0112  # EXIF: how the raster is to be turned before it is shown
 _PNG_DEPTH, _PNG_COLOUR = 24, 25  # bytes of a PNG: bits per value, and 2 or 6 for colours
@@ -24,7 +24,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Pixels(NamedTuple):
-    """What a picture file holds.
+    """What an image file holds.
 
     Attributes:
         values: (H, W, C) bool, uint8, uint16 or float; C = 1 grey or 3 RGB.
@@ -40,10 +40,10 @@ class Pixels(NamedTuple):
 
 
 def load_pixels(path: str | Path) -> Pixels:
-    """Read a picture file without changing what it says.
+    """Read an image file without changing what it says.
 
     Args:
-        path: A picture with one page: grey, RGB or palette, with alpha or without, of 1, 8 or 16 bit or floats.
+        path: An image with one page: grey, RGB or palette, with alpha or without, of 1, 8 or 16 bit or floats.
 
     Returns:
         What is in the file.
@@ -67,7 +67,7 @@ def load_pixels(path: str | Path) -> Pixels:
 
 def _check_pages(pages: int) -> None:
     if pages > 1:
-        msg = f"found {pages} pages or frames; a sample has one picture: save each in a file of its own"
+        msg = f"found {pages} pages or frames; a sample has one image: save each in a file of its own"
         raise InputError(msg)
 
 
@@ -80,17 +80,17 @@ def _check_orientation(tag: int) -> None:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
-    """Open a picture without reading its pixels.
+    """Open an image without reading its pixels.
 
     Args:
-        path: Of the picture.
+        path: Path of the image.
 
     Yields:
-        PIL's picture.
+        PIL's image.
 
     Raises:
         ValueError: If it says that it has more than `MOST_PIXELS`.
-        Exception: PIL's, if it is no picture.
+        Exception: PIL's, if it is no image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is the lower one
@@ -108,7 +108,7 @@ def check_count(count: int) -> None:
     """Refuse what declares more pixels or points than can be meant.
 
     Args:
-        count: Of pixels or points.
+        count: Number of pixels or points.
 
     Raises:
         ValueError: If it is above `MOST_PIXELS`.
@@ -165,7 +165,7 @@ def open_tiff(path: str | Path) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF without reading its values, and without tifffile's log of all that is odd about it.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Yields:
         The file.
@@ -181,7 +181,7 @@ def open_tiff(path: str | Path) -> Iterator[tifffile.TiffFile]:
 
 
 def _unknown(mode: str) -> InputError:
-    return InputError(f"found a picture of mode {mode}, which does not become RGB without loss; save it as RGB or grey")
+    return InputError(f"found an image of mode {mode}, which does not become RGB without loss; save it as RGB or grey")
 
 
 def _of_channels(values: np.ndarray) -> Pixels:
@@ -200,7 +200,7 @@ def to_unit(values: np.ndarray) -> np.ndarray:
     """Scale pixels to [0, 1] by the range of their type.
 
     Args:
-        values: Of any shape; bool, 8 or 16 bit, or floats in [0, 1].
+        values: Pixels of any shape; bool, 8 or 16 bit, or floats in [0, 1].
 
     Returns:
         float32 of the same shape.

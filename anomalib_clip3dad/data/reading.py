@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Reading of one sample as tensors: RGB picture, organised XYZ of the same pixels, and ground truth mask."""
+"""Reading of one sample as tensors: RGB image, organised XYZ of the same pixels, and ground truth mask."""
 
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def read_organised(path: str | Path, camera: Intrinsics | None = None, size: tup
         path: Organised XYZ (H, W, 3) of floats (.tiff, .npy, organised .pcd), camera frame (x right, y down,
             z forward); or, with a camera, a depth map (H, W) (.tiff, .npy, .exr, .png of 16 bit) or loose points in the
             camera frame (.ply, .pcd).
-        camera: Of the image that belongs to it; its `unit` counts for every format. Without one, XYZ is in metres.
+        camera: Intrinsics of the image that belongs to it, whose `unit` counts for every format. Without them, XYZ is
+            in metres.
         size: Height and width of that image; loose points need it.
 
     Returns:
@@ -61,7 +62,7 @@ def as_organised(
     """Check what a scan holds, and bring it into the one form that all else works with.
 
     Args:
-        name: Of the scan, for the error messages.
+        name: Name of the scan, for the error messages.
         scan: Organised XYZ (H, W, 3), or with a camera depth (H, W) or points (N, 3), see `read_organised`.
         camera: See `read_organised`.
         size: See `read_organised`.
@@ -76,7 +77,7 @@ def as_organised(
 
 
 def read_image(path: str | Path) -> Tensor:
-    """Read a picture.
+    """Read an image.
 
     Args:
         path: See `load_pixels`; 16-bit values are scaled by 65535, grey becomes three equal channels.
@@ -94,15 +95,15 @@ def read_image(path: str | Path) -> Tensor:
 def read_sample(
     image_path: str | Path, depth_path: str | Path, camera: Intrinsics | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Read the picture and the point cloud of one sample and check that they show the same pixels.
+    """Read the image and the point cloud of one sample and check that they show the same pixels.
 
     Args:
-        image_path: Picture, see `read_image`.
+        image_path: Image, see `read_image`.
         depth_path: XYZ, depth or points, see `read_organised`.
         camera: See `read_organised`.
 
     Returns:
-        The picture, (3, H, W) float32 RGB in [0, 1], and the XYZ, (3, H, W) float32 in metres, camera frame,
+        The image, (3, H, W) float32 RGB in [0, 1], and the XYZ, (3, H, W) float32 in metres, camera frame,
         (0, 0, 0) = not measured.
 
     Raises:
@@ -131,19 +132,19 @@ def read_mask(path: str | Path) -> Tensor:
 
 
 def read_truth(mask_path: str | Path, image_path: str | Path, image: Tensor) -> Tensor:
-    """Read the ground truth mask of an anomalous sample and check that it has the size of its picture.
+    """Read the ground truth mask of an anomalous sample and check that it has the size of its image.
 
     Args:
-        mask_path: Picture, see `load_mask`; what is not black marks a defect.
-        image_path: Where the picture came from, for the error message.
-        image: (3, H, W), the picture.
+        mask_path: Image, see `load_mask`; what is not black marks a defect.
+        image_path: Where the image came from, for the error message.
+        image: (3, H, W), the image.
 
     Returns:
         (H, W) uint8, 1 = defect, 0 = normal.
 
     Raises:
         FileNotFoundError: If there is no such mask.
-        ValueError: If the mask cannot be read, marks nothing, or differs in size from the picture.
+        ValueError: If the mask cannot be read, marks nothing, or differs in size from the image.
     """
     mask = read_mask(mask_path)
     check_same_size(image_path, image, mask_path, mask)

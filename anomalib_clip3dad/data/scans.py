@@ -58,7 +58,7 @@ def _load_png(path: Path) -> np.ndarray:
             msg = f"found {frames} frames; depth needs a single one"
             raise InputError(msg)
     if depth.ndim != 2 or depth.dtype in {np.dtype(np.uint8), np.dtype(bool)}:
-        msg = f"found {depth.dtype} {depth.shape}, a picture; depth needs one channel of 16 bit"
+        msg = f"found {depth.dtype} {depth.shape}, an image; depth needs one channel of 16 bit"
         raise InputError(msg)
     return depth
 
@@ -79,7 +79,7 @@ def _load_exr(path: Path) -> np.ndarray:
         return depth
     # the library joins R, G and B; some programs write depth three times
     if not np.array_equal(depth, np.broadcast_to(depth[..., :1], depth.shape), equal_nan=True):
-        msg = f"found different values in {depth.shape[-1]} channels, a picture; depth needs one channel"
+        msg = f"found different values in {depth.shape[-1]} channels, an image; depth needs one channel"
         raise InputError(msg)
     return depth[..., 0]
 

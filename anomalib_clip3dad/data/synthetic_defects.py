@@ -29,7 +29,7 @@ class SyntheticDefects(OrganisedDataset):
 
     Args:
         good: Good samples.
-        seed: Of the anomalies.
+        seed: Seed of the anomalies.
     """
 
     def __init__(self, good: OrganisedDataset, seed: int) -> None:
@@ -60,7 +60,7 @@ class SyntheticDefects(OrganisedDataset):
     def __getitem__(self, index: int) -> RGBXYZItem:
         """Read one sample and augment it; as `OrganisedDataset`, but that the path of a faulty one is no file."""
         item = super().__getitem__(index)
-        if item.gt_label:  # or its picture would be drawn over that of the good one
+        if item.gt_label:  # or its image would be drawn over that of the good one
             path = Path(str(item.image_path))
             item.image_path = str(path.parent / _LABEL / path.name)
         return item

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a picture and its cloud hold anything to judge."""
+"""Whether an image and its cloud hold anything to judge."""
 
 import torch
 from torch import Tensor

@@ -18,7 +18,7 @@ from anomalib_clip3dad.labels import label_of, summary
 from .runtimes import Runtime
 
 COLUMNS = ("file", "score", "label", "error")
-_OPACITY = 0.5  # of the heat map over the picture
+_OPACITY = 0.5  # of the heat map over the image
 
 
 class Verdict(NamedTuple):
@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
         sample: Its files.
         score: 0.5 = threshold; None if the part cannot be judged.
         faulty: Its label; None without a threshold, or if it cannot be judged.
-        anomaly_map: (S, S) in [0, 1], in the frame of the picture; None if it cannot be judged.
+        anomaly_map: (S, S) in [0, 1], in the frame of the image; None if it cannot be judged.
         mask: (S, S) bool, or None, as `faulty`.
         error: Why it cannot be judged, or "".
         picture: (H, W, 3) uint8 RGB; None if it cannot be judged.
@@ -50,13 +50,13 @@ def list_parts(folder: Path) -> tuple[list[Sample], list[Fault]]:
         folder: See `list_files`.
 
     Returns:
-        Those with a picture and a 3D file, sorted; and what is wrong with other files.
+        Those with an image and a 3D file, sorted; and what is wrong with other files.
 
     Raises:
         FileNotFoundError: If there is no such folder.
     """
     if not folder.is_dir():
-        msg = f"{folder}: no such folder; give one with pictures and 3D files of the same names"
+        msg = f"{folder}: no such folder; give one with images and 3D files of the same names"
         raise MissingFileError(msg)
     inner = sorted(path.parent for path in folder.rglob("rgb") if path.is_dir())
     listed = [list_files(place, masked=False) for place in inner or [folder]]
@@ -92,7 +92,7 @@ class Results:
     """Writes verdicts to a folder as they come, so that an interrupted run loses nothing.
 
     `scores.csv` has file, score, label (good or faulty) and error; `masks` one channel, 255 = anomalous; `overlays` the
-    anomaly map over the picture; both in the size of the picture.
+    anomaly map over the image; both in the size of the image.
 
     Args:
         folder: New folder.
@@ -148,14 +148,14 @@ class Results:
 
 
 def overlay(picture: Image.Image, anomaly_map: np.ndarray) -> Image.Image:
-    """Draw an anomaly map over a picture.
+    """Draw an anomaly map over an image.
 
     Args:
         picture: RGB.
         anomaly_map: (S, S) in [0, 1]; 0 is blue, 0.5, the threshold, green, 1 red.
 
     Returns:
-        RGB, of the picture's size.
+        RGB, of the image's size.
     """
     level = Image.fromarray(anomaly_map.astype(np.float32)).resize(picture.size, Image.Resampling.BILINEAR)
     value = 4 * np.clip(np.asarray(level), 0, 1)[..., None]

@@ -18,7 +18,7 @@ class Torch(Runtime):
     """A checkpoint in PyTorch; needs the CLIP weights that it was trained with, as any loading of it does.
 
     Args:
-        path: the .ckpt file.
+        path: The .ckpt file.
         device: cpu, cuda, or auto: an accelerator if there is one.
 
     Raises:

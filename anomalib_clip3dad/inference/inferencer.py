@@ -47,9 +47,9 @@ class RGBXYZInferencer:
         """Judge several parts at once.
 
         Args:
-            images: B pictures, each as `as_part` takes it; or one array or tensor that holds them along its first axis.
-            xyz: their clouds, likewise.
-            camera: of all of them, see `as_part`.
+            images: B images, each as `as_part` takes it; or one array or tensor that holds them along its first axis.
+            xyz: Their clouds, likewise.
+            camera: Intrinsics of all of them, see `as_part`.
 
         Returns:
             `pred_score` (B,), `anomaly_map` (B, S, S), and `pred_label` (B,) and `pred_mask` (B, S, S) where a

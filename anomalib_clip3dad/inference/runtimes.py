@@ -19,9 +19,9 @@ class Runtime(ABC):
     """A model, ready to run.
 
     Attributes:
-        path: the file it comes from.
-        metadata: what the file says about itself.
-        device: what it runs on, as the runtime calls it.
+        path: The file it comes from.
+        metadata: What the file says about itself.
+        device: What it runs on, as the runtime calls it.
     """
 
     path: Path
@@ -32,14 +32,14 @@ class Runtime(ABC):
         """Judge a batch.
 
         Args:
-            image: see `ExportGraph`.
-            xyz: see there.
+            image: See `ExportGraph`.
+            xyz: See there.
 
         Returns:
             Its outputs by name.
 
         Raises:
-            ValueError: If the file was exported for pictures of another size.
+            ValueError: If the file was exported for images of another size.
         """
         found, wanted = list(image.shape[2:]), self.metadata.input_size
         if wanted not in {None, tuple(found)}:
@@ -58,7 +58,7 @@ class OnnxRuntime(Runtime):
     """An .onnx file in ONNX Runtime.
 
     Args:
-        path: the file.
+        path: The file.
         device: cpu, cuda (gpu is the same), or auto: CUDA where ONNX Runtime has it.
 
     Raises:
@@ -96,9 +96,9 @@ class OpenVino(Runtime):
     """An .xml (with its .bin) or .onnx file in OpenVINO.
 
     Args:
-        path: the file.
-        device: a device of OpenVINO's: CPU, GPU, NPU, AUTO.
-        precision: what it computes in: f32; or bf16 or f16 where the device is faster with it.
+        path: The file.
+        device: A device of OpenVINO's: CPU, GPU, NPU, AUTO.
+        precision: What it computes in: f32; or bf16 or f16 where the device is faster with it.
 
     Raises:
         ValueError: If the file is damaged or not one of this package, or the device is not there.
@@ -149,7 +149,7 @@ def open_model(path: str | Path, device: str = "auto", precision: str = "f32") -
 
     Args:
         path: .onnx, .xml or .ckpt.
-        device: see the runtimes.
+        device: See the runtimes.
         precision: OpenVINO's; the others compute in f32.
 
     Returns:

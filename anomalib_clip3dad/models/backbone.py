@@ -102,7 +102,7 @@ def given_weights(backbone: str, pre_trained: bool, backbone_weights: str | Path
     """Context for building a network: decides about the download, explains its errors, warns about random weights.
 
     Args:
-        backbone: timm's name of the network.
+        backbone: Name of the network in timm.
         pre_trained: See `load_backbone`.
         backbone_weights: See `load_backbone`.
 
@@ -136,7 +136,7 @@ def fill(network: nn.Module, backbone: str, file: Path) -> None:
 
     Args:
         network: Network built by timm.
-        backbone: timm's name of the network.
+        backbone: Name of the network in timm.
         file: Weights file; it may have more entries than the network.
 
     Raises:

@@ -90,7 +90,7 @@ def circle_of_spots(count: int, radius: float, start: float = 0.0) -> list[tuple
 
     Args:
         count: How many.
-        radius: Of the circle, millimetres.
+        radius: Radius of the circle, millimetres.
         start: Angle of the first one, radians.
 
     Returns:

@@ -2,7 +2,7 @@
 """The geometry of each category.
 
 Each shape takes the part grid and returns the height above the table over it, (CELLS, CELLS) in millimetres, 0 = table.
-All stay within 55 mm of the origin, so that a part fits the picture in every pose.
+All stay within 55 mm of the origin, so that a part fits the image in every pose.
 """
 
 import numpy as np

@@ -51,7 +51,7 @@ def evidence_pictures(evidence: Tensor) -> list[Image.Image]:
         evidence: (K, H, W), 1 = as much as the most anomalous places of normal parts, see `RGBXYZItem`.
 
     Returns:
-        K RGB pictures, H x W: black at 0, white from `_MOST_EVIDENCE` on.
+        K RGB images, H x W: black at 0, white from `_MOST_EVIDENCE` on.
     """
     shown = (evidence / _MOST_EVIDENCE).clamp(0, 1).cpu().numpy()
     colours = mpl.colormaps["inferno"]
@@ -69,7 +69,7 @@ class DepthVisualizer(ImageVisualizer):
         """Draw one sample.
 
         Args:
-            item: with `image` or `image_path`, and any of `depth_map`, `gt_mask`, `anomaly_map`, `pred_mask` and
+            item: Holds `image` or `image_path`, and any of `depth_map`, `gt_mask`, `anomaly_map`, `pred_mask` and
                 `evidence`.
 
         Returns:
@@ -103,7 +103,7 @@ class DepthVisualizer(ImageVisualizer):
         return panel
 
     def _tile(self, picture: Image.Image, title: str) -> Image.Image:
-        """A picture as one of anomalib's fields."""
+        """An image as one of anomalib's fields."""
         tile = picture.resize(self.field_size, Image.Resampling.NEAREST)
         text = {key: value for key, value in self.text_config.items() if key != "enable"}
         return add_text_to_image(tile, title, **text) if self.text_config["enable"] else tile

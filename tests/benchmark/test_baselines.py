@@ -28,7 +28,7 @@ def test_memory_bank_is_of_the_shots(jobs_of: Callable[..., list[Job]]) -> None:
     (job,) = jobs_of(k_shot=[2])
     model = Patchcore("resnet10t", pre_trained=False, image_size=64, coreset_sampling_ratio=1.0, visualizer=False)
     Engine(accelerator="cpu", logger=False, enable_progress_bar=False).fit(model, datamodule=make_data(job))
-    # layer2 sees an eighth of the picture; k-center-greedy keeps all of them but one
+    # layer2 sees an eighth of the image; k-center-greedy keeps all of them but one
     assert len(model.model.memory_bank) in {2 * 8 * 8, 2 * 8 * 8 - 1}
 
 
@@ -219,7 +219,7 @@ def test_patchcore_has_the_backbone_of_btf() -> None:
 def test_patchcore_normalises_as_its_backbone_was_trained(
     arguments: dict[str, Any], mean: list[float], std: list[float]
 ) -> None:
-    """All else of what prepares pictures is anomalib's."""
+    """All else of what prepares images is anomalib's."""
     found: Any = Patchcore(**arguments, image_size=64).pre_processor.transform  # type: ignore[union-attr]
     anomalibs: Any = models.Patchcore.configure_pre_processor((64, 64)).transform
     picture = torch.rand(3, 60, 80)

@@ -112,7 +112,7 @@ def test_aupro_takes_seconds() -> None:
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[list[str], list[str]]:
-    """A good and a faulty picture of 20 x 30, and the masks: none, and the left half."""
+    """A good and a faulty image of 20 x 30, and the masks: none, and the left half."""
     mask = np.zeros((20, 30), np.uint8)
     mask[:, :15] = 255
     Image.new("RGB", (30, 20)).save(tmp_path / "000.png")

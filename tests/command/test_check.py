@@ -63,12 +63,12 @@ def depth_alone(folder: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "no 3D file": (lambda f: scan(f).unlink(), "rgb/001.png: no 3D file of that name", 1),
-    "no picture": (lambda f: (f / "rgb/001.png").unlink(), "xyz/001.npy: no picture of that name", 1),
-    "no files": (lambda f: [p.unlink() for p in f.rglob("*.*")], "good: no picture found", 1),
+    "no image": (lambda f: (f / "rgb/001.png").unlink(), "xyz/001.npy: no image of that name", 1),
+    "no files": (lambda f: [p.unlink() for p in f.rglob("*.*")], "good: no image found", 1),
     "two 3D files": (lambda f: (f / "xyz/001.tiff").write_bytes(b""), "001.npy, 001.tiff share a name", 1),
     "two folders of 3D files": (lambda f: (f / "depth").mkdir(), "good: found xyz, depth; keep the one", 1),
     "truncated 3D file": (lambda f: scan(f).write_bytes(scan(f).read_bytes()[:900]), "unreadable 3D file", 1),
-    "truncated picture": (lambda f: (f / "rgb/001.png").write_bytes(b"\x89PNG"), "001.png: unreadable image", 1),
+    "truncated image": (lambda f: (f / "rgb/001.png").write_bytes(b"\x89PNG"), "001.png: unreadable image", 1),
     "depth without camera": (depth_alone, "(4 files: 000.npy, 001.npy, 002.npy, 003.npy)", 1),
     "millimetres": (rewrite(lambda xyz: 1000 * xyz), "XYZ must be metres: millimetres / 1000", 1),
     "nothing measured": (rewrite(np.zeros_like), "no measured point", 1),
@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "behind the camera": (rewrite(lambda xyz: -xyz), "all points lie behind the camera", 1),
     "loose points": (rewrite(lambda xyz: xyz.reshape(-1, 3)), "unorganised list of points", 1),
     "channels first": (rewrite(lambda xyz: np.moveaxis(xyz, -1, 0)), "channels first", 1),
-    "other size than the picture": (rewrite(lambda xyz: xyz[::2]), "they must show the same pixels", 1),
+    "other size than the image": (rewrite(lambda xyz: xyz[::2]), "they must show the same pixels", 1),
     "no camera file": (lambda f: (f / "intrinsics.json").write_text("{}"), "fx, fy, cx, cy are needed", 1),
     "text": (lambda f: scan(f).write_text("1 2 3"), "001.npy: unreadable 3D file", 1),
 }

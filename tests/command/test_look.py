@@ -55,7 +55,7 @@ def test_a_sample_is_measured(tmp_path: Path) -> None:
     assert (found.near, found.far) == pytest.approx((depths.min(), depths.max()))
     assert found.depth == pytest.approx(np.sort(depths)[(depths.size - 1) // 2])
     assert found.plane
-    # the bump has a radius of 0.3 of the picture's side
+    # the bump has a radius of 0.3 of the image's side
     assert found.part == pytest.approx(np.pi * 0.3**2, rel=0.25)
 
 

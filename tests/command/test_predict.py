@@ -106,7 +106,7 @@ def test_parts_that_arrive_are_judged_until_interrupted(deployed: Deployed, tmp_
 def test_wrong_arguments_leave_no_folder(deployed: Deployed, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for arguments, message in (
-        ({"folder": tmp_path / "empty"}, "no picture with a 3D file of the same name"),
+        ({"folder": tmp_path / "empty"}, "no image with a 3D file of the same name"),
         ({"folder": tmp_path / "nowhere"}, "no such folder"),
         ({"folder": tmp_path / "empty", "watch": True, "runner": "ray"}, "leave out --runner ray"),
     ):

@@ -37,7 +37,7 @@ def from_command_line(arguments: list[str]) -> AnomalibDataModule:
 
 
 def write_sample(kind: Path, number: int, *, mask: bool = False) -> None:
-    """Write a sample in which the picture and XYZ both say which column, row and sample a pixel is of.
+    """Write a sample in which the image and XYZ both say which column, row and sample a pixel is of.
 
     Red = 5 * column and X = 0.01 * column, green = 5 * row and Y = 0.01 * row, blue = number and Z = 1 + number, every
     other pixel 1 mm more.
@@ -45,7 +45,7 @@ def write_sample(kind: Path, number: int, *, mask: bool = False) -> None:
     """
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     image = np.stack([5 * columns, 5 * rows, np.full_like(rows, number)], axis=-1).astype(np.uint8)
-    image[-1, -1, 2] = zlib.crc32(f"{kind.parent.name}/{kind.name}".encode()) % 256  # no two kinds share a picture
+    image[-1, -1, 2] = zlib.crc32(f"{kind.parent.name}/{kind.name}".encode()) % 256  # no two kinds share an image
     depth = 1.0 + number + 0.001 * ((rows + columns) % 2)
     xyz = np.stack([0.01 * columns, 0.01 * rows, depth], axis=-1).astype(np.float32)
     for folder in ("rgb", "xyz", "gt") if mask else ("rgb", "xyz"):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays and tensors as sensors and programs give them: read right, told, or refused in one line.
 
-What is read must give the picture and the cloud of the good part but for what was not measured; docs/inputs.md sums
+What is read must give the image and the cloud of the good part but for what was not measured; docs/inputs.md sums
 it up. The rules are those of files.
 """
 
@@ -55,7 +55,7 @@ UNIT = RGB_TENSOR / 255
 
 # name: (image, xyz, camera, words of the refusal)
 REFUSED: dict[str, tuple[Any, Any, Any, str]] = {
-    # ------------------------------------------------ pictures as arrays and tensors
+    # ------------------------------------------------ images as arrays and tensors
     "floats up to 255": (RGB.astype(float), XYZ, None, "image: found floats from 0 to"),
     "float tensor up to 255": (RGB_TENSOR.float(), XYZ, None, "image: found floats"),
     "floats below 0": (RGB / 255 - 0.5, XYZ, None, "image: found floats from -0.4"),
@@ -67,22 +67,22 @@ REFUSED: dict[str, tuple[Any, Any, Any, str]] = {
     "complex": (RGB + 0j, XYZ, None, "image: found complex128"),
     "objects": (RGB.astype(object), XYZ, None, "image: found object"),
     "text": (RGB.astype(str), XYZ, None, "image: found <U"),
-    "NaN in the picture": (put(np.nan, into=RGB / 255), XYZ, None, "image: found NaN"),
-    "inf in the picture": (UNIT.where(UNIT < 0.8, torch.inf), XYZ, None, "image: found NaN or infinite"),
-    "masked picture": (np.ma.masked_less(RGB, 40), XYZ, None, "image: found masked pixels"),
+    "NaN in the image": (put(np.nan, into=RGB / 255), XYZ, None, "image: found NaN"),
+    "inf in the image": (UNIT.where(UNIT < 0.8, torch.inf), XYZ, None, "image: found NaN or infinite"),
+    "masked image": (np.ma.masked_less(RGB, 40), XYZ, None, "image: found masked pixels"),
     "array channels first": (np.moveaxis(RGB, -1, 0), XYZ, None, r"channels first: numpy\.moveaxis"),
     "tensor channels last": (tensor(RGB), XYZ, None, r"channels last: permute\(2, 0, 1\)"),
     "batch of tensors": (RGB_TENSOR[None], XYZ, None, "this is a batch"),
     "batch of arrays": (RGB[None], XYZ, None, "this is a batch"),
     "grey array": (RGB[..., 0], XYZ, None, r"image: found ndarray \(48, 48\)"),
     "four channels": (np.dstack([RGB, RGB[..., :1]]), XYZ, None, r"image: found ndarray \(48, 48, 4\)"),
-    "no picture": (None, XYZ, None, "image: found NoneType"),
+    "no image": (None, XYZ, None, "image: found NoneType"),
     "list": (RGB.tolist(), XYZ, None, "image: found list"),
-    "PIL picture": (Image.fromarray(RGB), XYZ, None, "image: found Image"),
+    "PIL image": (Image.fromarray(RGB), XYZ, None, "image: found Image"),
     "empty array": (RGB[:0], XYZ, None, "image: found ndarray"),
     "sparse tensor": (UNIT.to_sparse(), XYZ, None, "torch.sparse_coo"),
-    "black": (0 * RGB, XYZ, None, "image: a picture of one colour"),
-    "white": (RGB * 0 + 255, XYZ, None, "image: a picture of one colour"),
+    "black": (0 * RGB, XYZ, None, "image: an image of one colour"),
+    "white": (RGB * 0 + 255, XYZ, None, "image: an image of one colour"),
     "lens cap with a hot pixel": (
         put(255, THREE, 0 * RGB),
         XYZ,
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Any, Any, Any, str]] = {
     "complex cloud": (RGB, XYZ + 0j, None, "found complex"),
     "text cloud": (RGB, XYZ.astype(str), None, "found <U"),
     "mask as cloud": (RGB, XYZ > 0, None, "found bool"),
-    "picture as cloud": (RGB, RGB, None, "found uint8"),
+    "image as cloud": (RGB, RGB, None, "found uint8"),
     "masked throughout": (RGB, np.ma.masked_all_like(XYZ), None, "no measured point"),
     "NaN throughout": (RGB, XYZ * np.nan, None, "no measured point"),
     "zeros": (RGB, XYZ * 0, None, "no measured point"),
@@ -145,9 +145,9 @@ REFUSED: dict[str, tuple[Any, Any, Any, str]] = {
     "ten points": (RGB, XYZ * (np.arange(48 * 48).reshape(48, 48, 1) < 10), None, r"only 0\.43% of the pixels"),
     "every fourth pixel": (RGB, scattered(4), None, "about 3 times coarser"),
     "every other pixel": (RGB, scattered(2), None, "about 2 times coarser"),
-    "every other row": (RGB, XYZ * (np.arange(48) % 2)[:, None, None], None, "coarser than the picture"),
+    "every other row": (RGB, XYZ * (np.arange(48) % 2)[:, None, None], None, "coarser than the image"),
     "sparse points": (RGB, scattered(4).reshape(-1, 3), CAMERA, "about 3 times coarser"),
-    "sparse depth": (RGB, scattered(3)[..., 2], CAMERA, "coarser than the picture"),
+    "sparse depth": (RGB, scattered(3)[..., 2], CAMERA, "coarser than the image"),
     "constant depth": (RGB, DEPTH * 0 + 0.5, CAMERA, r"the same depth, z = 0\.5 m"),
     "constant plane": (RGB, np.dstack([XYZ[..., :2], 0 * DEPTH + 0.5]), None, "the same depth"),
     "one point repeated": (RGB, XYZ * 0 + np.float32(0.5), None, "mm across"),
@@ -225,7 +225,7 @@ READ: dict[str, tuple[Any, Any, Any, str, np.ndarray | None]] = {
     "1e6": (RGB, put(1e6), None, r"the value 1e\+06", CORNER),
     "1e10": (RGB, put(1e10), None, r"the value 1e\+10", CORNER),
     "largest float": (RGB, put(np.finfo(np.float32).max), None, r"the value 3.4", CORNER),
-    "half of the picture": (RGB, put(65.535, HALF), None, "the value 65.5", HALF),
+    "half of the image": (RGB, put(65.535, HALF), None, "the value 65.5", HALF),
     "two constants": (RGB, put(9.999, ASIDE, put(65.535)), None, "the value", CORNER | ASIDE),
     "points at 65.535 m": (RGB, put([0, 0, 65.535]).reshape(-1, 3), CAMERA, "the value 65.5", CORNER),
     "points at -1": (RGB, put(-1).reshape(-1, 3), CAMERA, "the negative value -1", CORNER),

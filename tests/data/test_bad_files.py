@@ -96,8 +96,8 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], Any], Intrinsics | None, str]] 
     "tiff of 2^31 pixels": ("a.tiff", huge_tiff, CAMERA, "found 715829427 pixels or points"),
     "tiff of several images": ("a.tiff", two_images, CAMERA, "found 2 images of different kinds"),
     "tiff of 8 bit": ("a.tiff", lambda p: tifffile.imwrite(p, RGB, photometric="rgb"), None, "found uint8"),
-    "png of 8 bit": ("a.png", lambda p: Image.fromarray(RGB[..., 0]).save(p), CAMERA, "a picture; depth needs"),
-    "png of colours": ("a.png", lambda p: as_png(p, RGB.astype(np.uint16) * 257), CAMERA, "a picture; depth needs"),
+    "png of 8 bit": ("a.png", lambda p: Image.fromarray(RGB[..., 0]).save(p), CAMERA, "an image; depth needs"),
+    "png of colours": ("a.png", lambda p: as_png(p, RGB.astype(np.uint16) * 257), CAMERA, "an image; depth needs"),
     "ply of 2^31 points": (
         "a.ply",
         lambda p: p.write_bytes(PLY % 2**31 + END),

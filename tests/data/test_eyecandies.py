@@ -16,7 +16,7 @@ LOW, HIGH = 3.2, 5.1
 
 
 def write(folder: Path, stem: str, mask: bool | None) -> None:
-    """A depth that rises from the left to the right, six pictures with a dark corner, and a mask."""
+    """A depth that rises from the left to the right, six images with a dark corner, and a mask."""
     folder.mkdir(parents=True, exist_ok=True)
     depth = np.linspace(0, 65535, SIZE * SIZE).reshape(SIZE, SIZE).T
     Image.fromarray(depth.astype(np.uint16)).save(folder / f"{stem}_depth.png")
@@ -117,7 +117,7 @@ def test_a_depth_map_of_another_size_is_named(root: Path) -> None:
 
 def test_a_broken_depth_map_is_named(root: Path) -> None:
     Image.new("L", (64, 64)).save(root / "Lollipop/train/data/000_depth.png")
-    with pytest.raises(ValueError, match=r"000_depth\.png: found uint8 \(64, 64\), a picture"):
+    with pytest.raises(ValueError, match=r"000_depth\.png: found uint8 \(64, 64\), an image"):
         list(ready(root).train_data)
 
 
@@ -127,7 +127,7 @@ def test_no_data_says_where_to_get_it(tmp_path: Path) -> None:
 
 
 def test_no_such_light(root: Path) -> None:
-    with pytest.raises(ValueError, match="light=6: pictures were made under the lights 0 to 5"):
+    with pytest.raises(ValueError, match="light=6: images were made under the lights 0 to 5"):
         Eyecandies(root, light=6)
 
 
@@ -148,5 +148,5 @@ def test_check_reads_what_the_data_module_reads(root: Path) -> None:
 
 def test_a_picture_without_depth_is_named(root: Path) -> None:
     (root / "Lollipop/train/data/001_depth.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"001_depth\.png: not there, though picture or mask is"):
+    with pytest.raises(FileNotFoundError, match=r"001_depth\.png: not there, though image or mask is"):
         ready(root)

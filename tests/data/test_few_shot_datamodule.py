@@ -70,5 +70,5 @@ def test_nothing_but_shots_to_test_on_is_an_error(good: Path) -> None:
 
 def test_masks_are_opened_before_the_training(good: Path, faulty: Path) -> None:
     Image.new("L", (48, 48), 255).save(faulty / "gt/001.png")
-    with pytest.raises(ValueError, match=r"gt/001\.png: .*marks 100% of the picture and all of its rim"):
+    with pytest.raises(ValueError, match=r"gt/001\.png: .*marks 100% of the image and all of its rim"):
         ready(good, abnormal_dir=faulty)

@@ -238,7 +238,7 @@ def test_two_scans_of_one_name_are_named(three: Path) -> None:
 
 def test_a_scan_without_picture_is_named(three: Path) -> None:
     touch(pair_files(three)[0][1].parent, "000.png.npy")  # another stem than 000
-    with pytest.raises(FileNotFoundError, match=r"000\.png\.npy: no picture of that name"):
+    with pytest.raises(FileNotFoundError, match=r"000\.png\.npy: no image of that name"):
         pair_files(three)
 
 
@@ -265,14 +265,12 @@ def test_two_folders_of_scans_are_named(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         pair_files(tmp_path / "nowhere")
-    with pytest.raises(
-        FileNotFoundError, match=r"no picture found \(\.png, .*into rgb and 3D files into xyz, depth or"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no image found \(\.png, .*into rgb and 3D files into xyz, depth or"):
         pair_files(tmp_path)
     touch(tmp_path / "rgb", "0.png")
     shutil.rmtree(tmp_path / "rgb")
     (tmp_path / "rgb").mkdir()
-    with pytest.raises(FileNotFoundError, match="no picture found"):
+    with pytest.raises(FileNotFoundError, match="no image found"):
         pair_files(tmp_path)
 
 

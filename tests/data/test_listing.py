@@ -62,7 +62,7 @@ def keep(count: int, folder: str) -> Callable[[Path], None]:
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "names end differently": (
         both(rename("rgb", "{}_color".format), rename("xyz", "{}_cloud".format)),
-        r"12 pictures and 12 3D files have no partner, and names end in _color here and _cloud there; give the two",
+        r"12 images and 12 3D files have no partner, and names end in _color here and _cloud there; give the two",
     ),
     "names begin differently": (rename("rgb", "img_{}".format), "names begin with img_ here and nothing there"),
     "upper case": (both(rename("rgb", "A{}".format), rename("xyz", "a{}".format)), "upper and lower case"),
@@ -76,9 +76,9 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no 3D files": (keep(0, "xyz"), r"000\.png: no 3D file of that name; .* \(12 files: 000\.png, .*\.\.\.\)"),
     "some 3D files missing": (keep(9, "xyz"), r"009\.png: no 3D file .* \(3 files: 009\.png, 010\.png, 011\.png\)"),
-    "no pictures": (keep(0, "rgb"), "bad: no picture found"),
-    "a doubled picture": (copy("rgb/000.png", "rgb/000.jpg"), r"000\.jpg, 000\.png, 000\.npy share a name"),
-    "pictures of a format not read": (copy("rgb/000.png", "rgb/012.webp"), r"012\.webp: a picture of this format"),
+    "no images": (keep(0, "rgb"), "bad: no image found"),
+    "a doubled image": (copy("rgb/000.png", "rgb/000.jpg"), r"000\.jpg, 000\.png, 000\.npy share a name"),
+    "images of a format not read": (copy("rgb/000.png", "rgb/012.webp"), r"012\.webp: an image of this format"),
     "3D files of a format not read": (
         both(keep(11, "xyz"), copy("rgb/000.png", "xyz/011.npz")),
         r"011\.png: no 3D file of that name but 011\.npz, which is no format",
@@ -88,7 +88,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         "and names end in nothing here and _mask there",
     ),
     "a mask missing": (lambda p: mask(p, count=11), r"011\.png: no mask 011\{\.png,"),
-    "a mask too many": (lambda p: mask(p, count=13), r"012\.png: a mask without a picture"),
+    "a mask too many": (lambda p: mask(p, count=13), r"012\.png: a mask without an image"),
     "two masks": (both(mask, copy("gt/000.png", "gt/000.bmp")), r"000\.bmp, 000\.png share a name; keep one mask"),
     "a folder called GT": (lambda p: mask(p, "GT"), r"GT: a folder of this name is not read; rename it to gt"),
     "a folder called masks": (
@@ -163,8 +163,8 @@ def test_a_category_may_hold_all_that_a_folder_may(category: Path, form: str) ->
 def test_a_kind_without_pictures_is_an_error(category: Path) -> None:
     for file in (category / "test/hole/rgb").iterdir():
         file.unlink()
-    assert any("test/hole: no picture found" in fault for fault in check(category))
-    with pytest.raises(InputError, match="test/hole: no picture found"):
+    assert any("test/hole: no image found" in fault for fault in check(category))
+    with pytest.raises(InputError, match="test/hole: no image found"):
         MVTec3DXYZ(category.parent, "gasket").setup()
 
 

@@ -58,8 +58,8 @@ def test_every_kind_marks_the_same_pixels(tmp_path: Path, kind: str) -> None:
 
 
 REFUSED = {
-    "inverted": (pil(255 - MASK * 255), "marks 92% of the picture and all of its rim, so it is inverted"),
-    "whole picture": (pil(FULL), "marks 100% of the picture"),
+    "inverted": (pil(255 - MASK * 255), "marks 92% of the image and all of its rim, so it is inverted"),
+    "whole image": (pil(FULL), "marks 100% of the image"),
     "palette, inverted": (palette([255, 255, 255, 0, 0, 0]), "colours, palette and alpha mark different pixels"),
     "alpha elsewhere": (pil(np.dstack([MASK * 255] * 3 + [MASK.T.reshape(24, 32) * 255])), "mark different pixels"),
     "JPEG": (

@@ -292,7 +292,7 @@ def bagel_test(mvtec_root: Path) -> MVTec3DXYZDataset:
 
 
 def read_codes(item: DepthItem) -> tuple[torch.Tensor, torch.Tensor]:
-    """Column and row of each pixel, as the picture says and as XYZ says; both (2, H, W), see conftest."""
+    """Column and row of each pixel, as the image says and as XYZ says; both (2, H, W), see conftest."""
     assert item.depth_map is not None
     return (item.image[:2] * 51).round(), (item.depth_map[:2] * 100).round()
 

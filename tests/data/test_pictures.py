@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of every kind: their values as they are, or one line."""
+"""Images of every kind: their values as they are, or one line."""
 
 import zlib
 from collections.abc import Callable

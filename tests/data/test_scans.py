@@ -96,8 +96,8 @@ def test_all_suffixes_are_tried() -> None:
     [
         ("a.xyz", lambda p: p.write_text("1 2 3"), r"a\.xyz: no 3D format is known by \.xyz; known are \.tiff"),
         ("a", lambda p: p.write_text("1 2 3"), "a: no 3D format is known by no suffix"),
-        ("a.png", lambda p: Image.new("RGB", (4, 4)).save(p), r"a\.png: found uint8 \(4, 4, 3\), a picture"),
-        ("a.png", lambda p: Image.new("L", (4, 4)).save(p), r"a\.png: found uint8 \(4, 4\), a picture"),
+        ("a.png", lambda p: Image.new("RGB", (4, 4)).save(p), r"a\.png: found uint8 \(4, 4, 3\), an image"),
+        ("a.png", lambda p: Image.new("L", (4, 4)).save(p), r"a\.png: found uint8 \(4, 4\), an image"),
         ("a.exr", lambda p: write_exr(p, truth(), "RGB"), r"a\.exr: found different values in 3 channels"),
         ("a.npy", lambda p: np.save(p, np.array(["x"])), r"a\.npy: found <U1; a 3D file holds numbers"),
         ("a.npy", lambda p: np.save(p, np.array([None]), allow_pickle=True), r"a\.npy: unreadable 3D file"),

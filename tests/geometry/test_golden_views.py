@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each view number shows, as a picture that a person can look at: views.png, nine in a row.
+"""What each view number shows, as an image that a person can look at: views.png, nine in a row.
 
 It was drawn by the slow renderer from the table of CPMF's angles: `python -m tests.geometry.test_golden_views`.
 """
@@ -38,7 +38,7 @@ def sheet(images):
 
 
 def draw():
-    """The picture by the slow renderer."""
+    """The image by the slow renderer."""
     angles = np.radians([[float(a) for a in entry.split()] for entry in TABLE.replace("\n", "|").split("|") if entry])
     rotations = torch.tensor(np.array([equation_1(*angle) for angle in angles]), dtype=torch.float32)
     return sheet(slow_views(*(part[0] for part in stairs()), rotations, SIZE)[0])
@@ -60,7 +60,7 @@ def cell(picture, view):
 def test_view_is_its_golden_picture_and_no_other(rendered, view):
     golden = np.asarray(Image.open(GOLDEN))
     differences = [abs(cell(rendered, view) - cell(golden, other)).mean() for other in range(1, 28)]
-    # a point on the border of two pixels may fall into either on another machine: some pixels, not a picture
+    # a point on the border of two pixels may fall into either on another machine: some pixels, not an image
     assert differences[view - 1] < 0.5
     assert sorted(differences)[1] > 4
 

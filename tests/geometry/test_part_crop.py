@@ -21,7 +21,7 @@ def part(top: int, left: int, height: int, width: int, size: tuple[int, int] = (
     ("where", "expected"),
     [
         ((20, 30, 8, 16), (14, 28, 20, 20)),  # the longer side and a quarter, the part in the middle
-        ((0, 64, 16, 16), (0, 60, 20, 20)),  # moved into the picture
+        ((0, 64, 16, 16), (0, 60, 20, 20)),  # moved into the image
         ((5, 4, 50, 70), (0, 0, 60, 80)),  # as much as there is
     ],
 )

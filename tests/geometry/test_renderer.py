@@ -143,7 +143,7 @@ def test_flat_surface_has_no_holes(native, size, share):
 
 @pytest.mark.parametrize("view", [1, *DEFAULT_VIEWS])
 def test_flat_surface_keeps_its_colours_in_place(view):
-    # a splat must not cover its neighbour's middle, or the picture of a tilted surface shifts against P_2D
+    # a splat must not cover its neighbour's middle, or the image of a tilted surface shifts against P_2D
     xyz, foreground = plate(80, 80, 0.7)  # 57 points on 171 pixels: each has a pixel of its own
     image = torch.rand(1, 3, 80, 80, generator=torch.Generator().manual_seed(0))
     views = MultiViewRenderer((view,), 240)(image, xyz, foreground)

@@ -67,7 +67,7 @@ def test_results_are_on_disk_after_every_part(tmp_path: Path) -> None:
     assert [row["score"] for row in rows] == ["0.250000", "", "0.750000"]
     assert [row["error"] for row in rows] == ["", "it is broken", ""]
     mask = np.asarray(Image.open(folder / "masks/inner/002.png"))
-    assert np.array_equal(mask, 255 * np.kron(np.eye(2), np.ones((2, 3))))  # one channel, of the picture's size
+    assert np.array_equal(mask, 255 * np.kron(np.eye(2), np.ones((2, 3))))  # one channel, of the image's size
     assert Image.open(folder / "overlays/inner/002.png").size == (6, 4)
     said = list(results.summary())
     assert said[:2] == [

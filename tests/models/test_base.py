@@ -23,7 +23,7 @@ def model(tiny_clip: str) -> Clip3dAd:
 
 
 def part() -> tuple[torch.Tensor, torch.Tensor]:
-    """A picture of whole 255ths, as files hold it, and a cloud."""
+    """An image of whole 255ths, as files hold it, and a cloud."""
     image, xyz = bumpy_part(*SIZE)
     return (255 * image).round() / 255, xyz
 

@@ -33,7 +33,7 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
     Args:
         mode: "fpfh", "rgb" or "rgb+fpfh"; the last is what the paper calls BTF. Modes with FPFH cannot be exported.
         image_size: Height and width that image and cloud are resized to.
-        backbone: timm network that computes the features of the images.
+        backbone: Network of timm that computes the features of the images.
         layers: Stages of the backbone whose features are used, the finest first.
         pre_trained: Use ImageNet weights, which are downloaded (those of tf_efficientnet_lite0 are installed); False
             for random weights, whose scores mean nothing.

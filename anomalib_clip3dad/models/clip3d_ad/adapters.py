@@ -14,7 +14,7 @@ class Adapter(nn.Module):
 
     Args:
         width: C, width of the embeddings.
-        ratio: share of the correction, in [0, 1].
+        ratio: Share of the correction, in [0, 1].
     """
 
     def __init__(self, width: int, ratio: float = 0.2) -> None:

@@ -15,8 +15,8 @@ def identity_blocks(width: int, depth: int) -> nn.Sequential:
     comes after them begins with CLIP's own tokens.
 
     Args:
-        width: of the tokens.
-        depth: number of blocks.
+        width: Width of the tokens.
+        depth: Number of blocks.
 
     Returns:
         (N, T, width) -> (N, T, width). Heads are 64 wide, as CLIP's, or narrower where 64 does not divide the width.

@@ -20,7 +20,7 @@ class CoarseToFineDecoder(nn.Module):
         final_norm: CLIP's `ln_post`, over D.
         projection: CLIP's `proj`, (D, C).
         num_layers: |L|, number of blocks that tokens are taken from.
-        depth: number of transformer blocks.
+        depth: Number of transformer blocks.
     """
 
     def __init__(self, final_norm: nn.LayerNorm, projection: Tensor, num_layers: int, depth: int = 2) -> None:

@@ -16,7 +16,7 @@ class GlobalFusion(nn.Module):
     channels. The paper does not give its start; ours: the mean of the views' vectors, which are CLIP embeddings.
 
     Args:
-        num_views: v.
+        num_views: Number v of views.
         embed_dim: C.
     """
 
@@ -92,7 +92,7 @@ def align_tokens(tokens: Tensor, positions: Tensor, visible: Tensor, grid: tuple
         positions: (B, v, S, S, 2), P_2D in pixels of the view (column, row; pixel centres are integers) of every pixel
             of the image; views and image are S x S.
         visible: (B, v, S, S) bool; positions of pixels that are not visible do not count.
-        grid: rows and columns of patches.
+        grid: Rows and columns of patches.
 
     Returns:
         Tokens (B, v, N_p, D), 0 where nothing of a patch is visible, and (B, v, N_p) bool, where something is.

@@ -49,7 +49,7 @@ class KnownShotsMixin(LightningModule):
         training meets them in other batches than an undisturbed one.
 
         Args:
-            batch: pairs, the normal half first.
+            batch: Pairs, the normal half first.
             foreground: (2 B, H, W) bool, of its clouds.
 
         Returns:

@@ -48,7 +48,7 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
     not measured), from `MVTec3DXYZ`, `Toy3D` or anomalib's own depth data modules.
 
     Args:
-        clip_model: open_clip architecture with a plain vision transformer (section 4.1.3).
+        clip_model: Architecture of open_clip with a plain vision transformer (section 4.1.3).
         pretrained: Tag of its weights ("small": those of ViT-Ti-Lite0-16-240 that come with this package), path of a
             local weights file, or None for random weights, whose scores mean nothing.
         class_name: Name of the part in the prompts; None takes the data module's category.

@@ -35,7 +35,7 @@ class Clip3dAdModel(nn.Module):
 
     Args:
         tower: Frozen vision tower with `layers` = L and, if there are views, `with_last`.
-        num_views: v, 0 for none (Table 5).
+        num_views: Number v of views; 0 for none (Table 5).
         align_views: Sample the tokens of the views at P_2D; otherwise token j is the same place of every view's image.
         fusion: One of `FUSIONS`.
         adapter_ratio: Weight of the adapters' output.

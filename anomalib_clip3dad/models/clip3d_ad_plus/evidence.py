@@ -24,7 +24,7 @@ class Evidence(NamedTuple):
 
     Attributes:
         maps: (B, 4, h, w), see `EVIDENCE_KINDS`.
-        words: (B, 2), logits of the [CLS] of the picture and of the views' mean; (B, 1) without views.
+        words: (B, 2), logits of the [CLS] of the image and of the views' mean; (B, 1) without views.
         part: (B, h, w), share of each patch that shows the part, in [0, 1].
     """
 

@@ -59,7 +59,7 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
             CLIP was trained on. The part is cropped from an image and cloud of twice this size.
         views: Numbers of the rendered views that are compared with the prompts, from 1 to 27; empty for none.
         view_paint: How the views are painted, see `Clip3dAd`; the small CLIP was trained on "grey".
-        backbone: timm network that computes the features for the memory bank of colours.
+        backbone: Network of timm that computes the features for the memory bank of colours.
         layers: Stages of the backbone whose features are used, the finest first.
         pre_trained: Use ImageNet weights, see `Btf`.
         backbone_weights: Path of a local weights file to use instead.

@@ -159,9 +159,9 @@ class Clip3dAdPlusModel(nn.Module):
         """Fill both memories and learn the scales.
 
         Args:
-            shots: for each shot what was read of it, turned by each of the angles.
-            angles: degrees, see `turn`; the first is 0.
-            flawed: the shots with synthetic anomalies.
+            shots: For each shot what was read of it, turned by each of the angles.
+            angles: Degrees, see `turn`; the first is 0.
+            flawed: The shots with synthetic anomalies.
 
         Returns:
             Scores (N,) of all shots and all flawed ones, each compared with the other shots, and which are flawed (N,).

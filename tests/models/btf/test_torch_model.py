@@ -25,7 +25,7 @@ LAYERS = ("layer2", "layer3")
 def test_rgb_alone_is_patchcore_with_its_own_backbone(
     backbone: str, layers: tuple[str, str], pre_trained: bool, statistics: tuple[list[float], list[float]]
 ) -> None:
-    """Picture in, scores out; all is foreground, so nothing is blackened."""
+    """Image in, scores out; all is foreground, so nothing is blackened."""
     extractor = load_backbone(backbone, layers, pre_trained)
     reference = PatchcoreModel(layers, backbone, pre_trained=False, num_neighbors=3)
     reference.feature_extractor.load_state_dict(extractor.state_dict())

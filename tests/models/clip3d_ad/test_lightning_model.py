@@ -232,7 +232,7 @@ def test_synthesis_stands_before_the_pre_processor_and_can_be_replaced(tiny_clip
 
 
 def test_judged_apart_both_embeddings_are_compared_with_the_texts(tiny_clip: str) -> None:
-    """L_con is the mean of the picture's and the views'."""
+    """L_con is the mean of the image's and the views'."""
     model = trained_at_random(make(tiny_clip, fusion="late")).train()
     batch = next(iter(loader()))
     AnomalySynthesis(seed=0).on_train_batch_start(

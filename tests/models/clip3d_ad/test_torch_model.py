@@ -109,7 +109,7 @@ def test_untrained_adds_frozen_clip_of_the_views(tiny_clip: str) -> None:
 
 @torch.no_grad()
 def test_late_fusion_judges_picture_and_views_apart(tiny_clip: str) -> None:
-    """Eq. 9, 10 and 16-18 for both; where no view shows a patch, the picture's map."""
+    """Eq. 9, 10 and 16-18 for both; where no view shows a patch, the image's map."""
     model, (image, views) = make(tiny_clip, fusion="late"), sample(3)
     features = model.read(image, views)
     segmentation, classification = (

@@ -132,7 +132,7 @@ def test_both_banks_hold_the_patches_of_the_part_alone(model: Clip3dAdPlusModel)
 
 @pytest.mark.parametrize("degrees", [0.0, 90.0, 180.0, 270.0])
 def test_turned_patches_keep_their_places_in_the_shot(model: Clip3dAdPlusModel, degrees: float) -> None:
-    """A picture that holds each patch's own place is turned as the samples are."""
+    """An image that holds each patch's own place is turned as the samples are."""
     plain = patches_of(torch.zeros(1, 1, 6, 6), read(model, part()), 0, 0.0)
     places = plain.place.T.reshape(1, 2, 6, 6)
     picture = torch.cat([places, torch.zeros(1, 1, 6, 6)], dim=1)
