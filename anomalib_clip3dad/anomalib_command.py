@@ -23,6 +23,16 @@ from anomalib_clip3dad.weights import check_checkpoint
 
 _PACKAGE = anomalib_clip3dad.__name__
 _UNKNOWN = re.compile(r"(?:NestedArg\(key=|Option |Key )'([\w.]+)'")
+_WRONG = re.compile(r'Parser key "([\w.]+)":(?!.*Parser key)(.*)', re.DOTALL)
+_TYPES = {
+    "NoneType": "null",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "Path": "a path",
+    "Sequence": "a list",
+}
 
 
 def names_this_package(arguments: Sequence[str]) -> bool:
@@ -62,6 +72,29 @@ def suggestion(message: str) -> str | None:
     return None
 
 
+def wrong_value(message: str) -> str | None:
+    r"""Find the argument of this package that a message of the parser calls of a wrong type.
+
+    Args:
+        message: Message of jsonargparse 4.46, in which the innermost argument comes last.
+
+    Returns:
+        One line; None if there is no such argument.
+
+    Example:
+        >>> wrong_value('Parser key "k_shot":\n  Expected a <class \'int\'>. Got value: four')
+        'k_shot=four: a whole number is needed'
+    """
+    if not (found := _WRONG.search(message)) or found[1] not in known_arguments():
+        return None
+    value = re.search(r"(?:Given value|Got value): (.*)", found[2])
+    wanted = re.findall(r"Expected a <class '(?:[\w.]+\.)?(\w+)'>", found[2])
+    if not value or not wanted or not set(wanted) <= set(_TYPES):
+        return None
+    kinds = sorted(dict.fromkeys(wanted), key=lambda kind: kind == "NoneType")
+    return f"{found[1]}={value[1]}: {' or '.join(_TYPES[kind] for kind in kinds)} is needed"
+
+
 def _use_the_seed(config: Any) -> None:
     seed = config.get("seed_everything")
     if seed is True:
@@ -88,7 +121,11 @@ def _error(original: Any) -> Any:
     @functools.wraps(original)
     def with_suggestion(self: ArgumentParser, message: str, ex: Exception | None = None) -> NoReturn:
         # parsers of parts of the command raise, and the one of the whole command exits
-        if self.exit_on_error and names_this_package(sys.argv[1:]) and (line := suggestion(message)):
+        if (
+            self.exit_on_error
+            and names_this_package(sys.argv[1:])
+            and (line := suggestion(message) or wrong_value(message))
+        ):
             print(f"\nerror: {line}", file=sys.stderr)
             sys.exit(2)
         original(self, message, ex)

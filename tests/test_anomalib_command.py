@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalib_clip3dad.anomalib_command import names_this_package, suggestion
+from anomalib_clip3dad.anomalib_command import names_this_package, suggestion, wrong_value
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,36 @@ from anomalib_clip3dad.anomalib_command import names_this_package, suggestion
 )
 def test_a_misspelt_argument(message: str, line: str | None) -> None:
     assert suggestion(message) == line
+
+
+MODEL = """Parser key "model":
+  Does not validate against any of the Union subtypes
+  Errors:
+    - Expected a <class 'NoneType'>
+    - Problem with given class_path 'anomalib_clip3dad.models.Clip3dAd':
+        Parser key "{}":
+          {}
+  Given value type: <class 'jsonargparse._util.NestedArg'>
+  Given value: NestedArg(key='{}', val='x')"""
+LIST = """Does not validate against any of the Union subtypes
+          Errors:
+            - Expected a <class 'NoneType'>
+            - Expected a <class 'collections.abc.Sequence'>
+          Given value type: <class 'str'>
+          Given value: foo"""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "line"),
+    [
+        ("layers", LIST, "layers=foo: a list or null is needed"),
+        ("map_temperature", "Expected a <class 'float'>. Got value: hot", "map_temperature=hot: a number is needed"),
+        ("of_another_package", LIST, None),
+        ("layers", "Expected a <class 'torch.Tensor'>. Got value: foo", None),  # better a page than half of the truth
+    ],
+)
+def test_a_value_of_a_wrong_type(name: str, reason: str, line: str | None) -> None:
+    assert wrong_value(MODEL.format(name, reason, name)) == line
 
 
 def test_only_commands_that_name_this_package_are_ours(tmp_path: Path) -> None:

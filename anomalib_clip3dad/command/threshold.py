@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from tqdm import tqdm
 
+from anomalib_clip3dad.data.leaks import sample_digest
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference.in_torch import Torch
 from anomalib_clip3dad.weights import check_checkpoint, load_safely, write_checkpoint
@@ -27,7 +28,7 @@ def threshold(
 
     Args:
         checkpoint: The .ckpt file; files exported afterwards have the new threshold, too.
-        data: Folder of good parts that are not among the shots, as for `clip3dad check`; default: the current one.
+        data: Folder of good parts, as for `clip3dad check`, of which the shots are left out; default: the current one.
         false_alarms: Share of good parts that may be called anomalous, in [0, 1).
         out: File to write; default: the checkpoint itself.
         intrinsics: JSON file of the camera intrinsics; default: intrinsics.json in the folder or above it.
@@ -37,7 +38,11 @@ def threshold(
         raise InputError(msg)
     check_checkpoint(checkpoint, "CHECKPOINT")
     model = Torch(checkpoint, "cpu").model
-    pairs = pairs_of(data)
+    listed = pairs_of(data)
+    pairs = [pair for pair in listed if sample_digest(*pair) not in set(model.training_digests)]
+    if not pairs:
+        msg = f"{data}: all {len(listed)} parts are shots, which tell nothing of new parts; give other good parts"
+        raise InputError(msg)
     before = model.post_processor.image_threshold.item()
     model.post_processor = None  # scores are raw
     scores = []
@@ -52,6 +57,8 @@ def threshold(
     write_checkpoint(content, target)
     over = sum((score > found).item() for score in scores)
     console = Console(soft_wrap=True)
+    if shots := len(listed) - len(pairs):
+        console.print(f"{shots} of {len(listed)} parts are shots and left out.")
     console.print(f"Threshold {before:.4f} -> {found:.4f}: {over} of {len(scores)} good parts lie above it.")
     if false_alarms * len(scores) < 1:
         least = math.ceil(1 / false_alarms) if false_alarms else None

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import Transform
 
 from anomalib_clip3dad.data.files import image_size
 from anomalib_clip3dad.data.kept import KeptSamples
-from anomalib_clip3dad.data.leaks import same_samples
+from anomalib_clip3dad.data.leaks import same_samples, sample_digest
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
 from anomalib_clip3dad.data.reading import read_truth
 from anomalib_clip3dad.data.shots import KShotSampler, ShotLoader, choose_shots, find_shots, samples_to_draw
@@ -110,6 +110,12 @@ class FewShotDataModule(AnomalibDataModule):
     def training_files(self) -> list[str]:
         """The images trained on, relative to `folder`, sorted, e.g. "train/good/rgb/000.png"."""
         return [Path(path).relative_to(self.folder).as_posix() for path in self.train_data.samples.image_path]
+
+    @property
+    def training_digests(self) -> list[str]:
+        """The `sample_digest` of each sample trained on."""
+        samples = self.train_data.samples
+        return [sample_digest(*files) for files in zip(samples.image_path, samples.depth_path, strict=True)]
 
     def _read_splits(self, split: Callable[[Split], OrganisedDataset], test_folder: Path) -> None:
         """Make the data sets of folders that are split already; `test_folder` is needed for `from_dir` alone."""

@@ -2,6 +2,7 @@
 
 """Samples that a model was trained on must not be tested or set a threshold: who is the same as whom."""
 
+import hashlib
 from pathlib import Path
 
 from pandas import DataFrame
@@ -35,6 +36,20 @@ def same_samples(trained: DataFrame, others: DataFrame) -> list[str]:
         # what is as long is read, and no more
         or any(_contents(pair) == _contents(other) for other in sizes.get(_sizes(pair), []))
     ]
+
+
+def sample_digest(image: str | Path, scan: str | Path) -> str:
+    """Fingerprint of a sample's two files, by which checkpoints know their shots wherever they lie.
+
+    Args:
+        image: Path of the image.
+        scan: Path of the 3D file.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    each = (hashlib.sha256(Path(path).read_bytes()).digest() for path in (image, scan))
+    return hashlib.sha256(b"".join(each)).hexdigest()
 
 
 def _pairs(samples: DataFrame) -> list[tuple[str, str]]:

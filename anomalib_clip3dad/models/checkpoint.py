@@ -56,6 +56,7 @@ class FrozenTowerMixin(LightningModule):
     # names of constructor arguments that must equal those of the checkpoint
     must_agree: ClassVar[tuple[str, ...]] = ()
     training_files: Sequence[str] = ()  # training samples, as the data module names them
+    training_digests: Sequence[str] = ()  # and what their files hold
     _frozen = "model.tower."
     _tower_hash: str | None = None
 
@@ -90,12 +91,14 @@ class FrozenTowerMixin(LightningModule):
             raise InputError(msg) from None
 
     def on_fit_start(self) -> None:
-        """Store the names of the training samples, and have checkpoints written whole, unless a plugin writes them."""
+        """Store which the training samples are, and have checkpoints written whole, unless a plugin writes them."""
         super().on_fit_start()
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io).save_checkpoint is TorchCheckpointIO.save_checkpoint:
             strategy.checkpoint_io = WholeCheckpoints(strategy.checkpoint_io)
-        self.training_files = list(getattr(getattr(self.trainer, "datamodule", None), "training_files", ()))
+        data = getattr(self.trainer, "datamodule", None)
+        self.training_files = list(getattr(data, "training_files", ()))
+        self.training_digests = list(getattr(data, "training_digests", ()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remove the frozen tower and add its fingerprint.
@@ -109,6 +112,7 @@ class FrozenTowerMixin(LightningModule):
         checkpoint["tower_hash"] = self.tower_hash
         checkpoint["model"] = type(self).__name__
         checkpoint["training_files"] = list(self.training_files)
+        checkpoint["training_digests"] = list(self.training_digests)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint fits, and add this model's own tower to its weights.
@@ -136,7 +140,9 @@ class FrozenTowerMixin(LightningModule):
         goes_on = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         if goes_on and not checkpoint.get("optimizer_states") and self.configure_optimizers() is not None:
             logger.warning("The checkpoint has no optimiser state: training continues with a fresh optimiser.")
-        self.training_files = checkpoint.get("training_files", ())  # none in those of earlier versions
+        # earlier versions saved neither
+        self.training_files = checkpoint.get("training_files", ())
+        self.training_digests = checkpoint.get("training_digests", ())
         checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(self._frozen)}
 
 

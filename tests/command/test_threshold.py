@@ -9,6 +9,7 @@ import torch
 from anomalib_clip3dad.command import main
 from anomalib_clip3dad.command.samples import pairs_of, read_pair
 from anomalib_clip3dad.command.threshold import threshold
+from anomalib_clip3dad.data.leaks import sample_digest
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from tests.data.conftest import write_parts
@@ -59,6 +60,25 @@ def test_a_rate_that_so_few_cannot_show_is_said(
     content = torch.load(checkpoint.with_name("new.ckpt"), weights_only=True)
     assert not list(checkpoint.parent.glob("*.part"))
     assert content["tower_hash"]
+
+
+def test_shots_do_not_count(checkpoint: Path, good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also if they have been copied under other names."""
+    pairs = pairs_of(good)
+    content = torch.load(checkpoint, weights_only=True)
+    content["training_digests"] = [sample_digest(*pair) for pair in pairs[:2]]
+    torch.save(content, checkpoint)
+    for folder in ("rgb", "xyz"):
+        for file in (good / folder).iterdir():
+            file.rename(file.with_stem(f"part {file.stem}"))
+    threshold(checkpoint, good, out=checkpoint.with_name("new.ckpt"))
+    said = capsys.readouterr().out
+    assert "2 of 4 parts are shots and left out." in said
+    assert "0 of 2 good parts lie above it" in said
+    content["training_digests"] = [sample_digest(*pair) for pair in pairs_of(good)]
+    torch.save(content, checkpoint)
+    with pytest.raises(InputError, match="all 4 parts are shots, which tell nothing of new parts; give other good"):
+        threshold(checkpoint, good)
 
 
 def test_wrong_arguments_are_named(checkpoint: Path, good: Path, tmp_path: Path) -> None:

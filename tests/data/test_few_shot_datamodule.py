@@ -63,6 +63,18 @@ def test_shots_are_left_out_of_the_test(
     assert len(data.test_data) == 4
 
 
+def test_shots_are_known_by_what_their_files_hold(good: Path, tmp_path: Path) -> None:
+    data = ready(good, k_shot=4)
+    assert len(set(data.training_digests)) == 4
+    shutil.copytree(good, tmp_path / "copy")
+    again = ready(tmp_path / "copy", k_shot=4)
+    assert again.training_digests == data.training_digests
+    scan = next((tmp_path / "copy/xyz").glob(Path(again.train_data.samples.depth_path[0]).name))
+    scan.write_bytes(scan.read_bytes()[:-1] + b"\0")
+    assert again.training_digests[1:] == data.training_digests[1:]
+    assert again.training_digests[0] != data.training_digests[0]
+
+
 def test_nothing_but_shots_to_test_on_is_an_error(good: Path) -> None:
     with pytest.raises(ValueError, match=r"good: all 8 test samples are trained on; add others"):
         ready(good, normal_test_dir=good, k_shot=8, val_split_mode="none")

@@ -34,7 +34,7 @@ class Other(Small):
 def trained(tmp_path: Path) -> tuple[Small, Path]:
     torch.manual_seed(5)
     model = Small()
-    model.training_files = ["train/000.png"]
+    model.training_files, model.training_digests = ["train/000.png"], ["abc"]
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
@@ -60,7 +60,7 @@ def test_it_is_read_back(trained: tuple[Small, Path]) -> None:
     torch.manual_seed(6)
     again = Small.load_from_checkpoint(file)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
-    assert again.training_files == ["train/000.png"]
+    assert (again.training_files, again.training_digests) == (["train/000.png"], ["abc"])
 
 
 def test_lists_of_configs_are_tuples_of_code(trained: tuple[Small, Path]) -> None:
