@@ -10,6 +10,7 @@ from torch import Tensor
 from anomalib_clip3dad.errors import InputError
 
 from .geometry import foreground_mask, resize_organised
+from .geometry.foregrounds import Foregrounds
 from .seeding import drawing_from
 from .synthesis import TextureSource, synthesise
 
@@ -50,6 +51,7 @@ class AnomalySynthesis(Callback):
         self.size = size
         self._drawn = 0  # samples so far in this epoch
         self._checked: set[str] = set()
+        self._foregrounds = Foregrounds()
         self.textures = TextureSource(texture_dir)
         self.opacity = opacity
         self.seed = seed
@@ -73,7 +75,7 @@ class AnomalySynthesis(Callback):
         batch_idx: int,
     ) -> None:
         """Double the batch."""
-        foreground = prepare_cloud(batch)
+        foreground = prepare_cloud(batch, self._foregrounds)
         self._check(batch.depth_path, foreground)
         seed = self._drawn_from()
         made = []
@@ -107,13 +109,14 @@ class AnomalySynthesis(Callback):
         self._checked.update(files or ())
 
 
-def prepare_cloud(batch: Any) -> Tensor:
+def prepare_cloud(batch: Any, known: Foregrounds | None = None) -> Tensor:
     """Resize the clouds of a batch to the size of the images and find the part.
 
     anomalib's own depth data sets resize the image but not the cloud (seen in anomalib 2.7.0).
 
     Args:
         batch: Batch with `image` (B, 3, H, W) and `depth_map` (B, 3, h, w), XYZ in metres, (0, 0, 0) = not measured.
+        known: Keeps the foregrounds of files that come again; None looks at every cloud anew.
 
     Returns:
         Foreground (B, H, W) bool. `batch.depth_map` becomes (B, 3, H, W).
@@ -129,7 +132,9 @@ def prepare_cloud(batch: Any) -> Tensor:
         msg += "XYZ with the camera's intrinsics first"
         raise InputError(msg)
     batch.depth_map = resize_organised(xyz, tuple(batch.image.shape[-2:]))
-    return foreground_mask(batch.depth_map)
+    if known is None:
+        return foreground_mask(batch.depth_map)
+    return known.of(batch.depth_map, batch.depth_path)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from anomalib.data import AnomalibDataModule
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from anomalib_clip3dad.geometry.foregrounds import Foregrounds
 from anomalib_clip3dad.models.frozen_cache import FeatureStore, join
 
 from .features import FrozenFeatures
@@ -21,17 +22,21 @@ class KnownShotsMixin(LightningModule):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._store: FeatureStore[FrozenFeatures] = FeatureStore()
+        self._forget()
 
     def on_fit_start(self) -> None:
         """Forget the shots of another fit."""
         super().on_fit_start()
-        self._store = FeatureStore()
+        self._forget()
 
     def teardown(self, stage: str) -> None:
         """Let the shots go: their features may take a gigabyte."""
         super().teardown(stage)
-        self._store = FeatureStore()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._store: FeatureStore[FrozenFeatures] = FeatureStore()
+        self.foregrounds = Foregrounds()
 
     def _shots(self, batch: Any) -> list[str]:
         """Names of the flawless half of a batch of pairs, if the same file is the same image each time.

@@ -206,7 +206,7 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Compute Eq. 15 for a batch of pairs, images (2 B, 3, H, W), normal samples first (`AnomalySynthesis`)."""
-        foreground = prepare_cloud(batch)
+        foreground = prepare_cloud(batch, self.foregrounds)
         mask = batch.gt_mask
         if self.crop_to_part:
             mask = crop_nearest(mask[:, None], find_part(foreground), self.model.map_size)[:, 0]
