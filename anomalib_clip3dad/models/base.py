@@ -100,6 +100,14 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         """
         return self.judge(image, xyz, foreground), None
 
+    def render(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Render the views that the model sees, for people; same arguments as `judge`.
+
+        Returns:
+            (B, v, 3, S, S) RGB in [0, 1]; None for models without views.
+        """
+        return None
+
     def own_callbacks(self) -> Sequence[Callback]:
         """Callbacks of this model, which run before all others; `given` finds one that replaces a default."""
         return []

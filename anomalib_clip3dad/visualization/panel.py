@@ -1,132 +1,170 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panels: image, depth, mask and anomaly map side by side."""
+"""Panels: what a model saw in one sample, and what it says of it."""
 
-from dataclasses import replace
+import textwrap
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
 from anomalib.data import DepthBatch, DepthItem
-from anomalib.visualization import ImageVisualizer, visualize_image_item
-from anomalib.visualization.image.functional import add_text_to_image, apply_colormap
-from PIL import Image
+from anomalib.loggers.base import ImageLoggerBase
+from anomalib.visualization import Visualizer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from anomalib_clip3dad.data import EVIDENCE_KINDS
-from anomalib_clip3dad.geometry import foreground_mask, validity_mask
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.labels import label_of
 
-_MOST_EVIDENCE = 3.0  # three times what normal parts show is as bright as any
+from .tiles import Tile, tiles_of
 
-
-def depth_picture(xyz: Tensor) -> Image.Image:
-    """Colour the depth of a cloud.
-
-    Args:
-        xyz: (3, H, W) organised XYZ in metres, camera frame; (0, 0, 0) = not measured.
-
-    Returns:
-        RGB image, H x W. Colours span the depths of the part, near is warm and far is cold; a background plane is
-        subtracted, since its tilt would hide the part's shape. Unmeasured pixels are black.
-    """
-    valid = validity_mask(xyz[None])[0].cpu().numpy()
-    if not valid.any():
-        return Image.new("RGB", (xyz.shape[2], xyz.shape[1]))
-    part = foreground_mask(xyz[None])[0].cpu().numpy()
-    x, y, z = xyz.double().cpu().numpy()
-    plane = np.stack([x, y, np.ones_like(x)], axis=-1)
-    background = valid & ~part
-    if background.any():
-        z = z - plane @ np.linalg.lstsq(plane[background], z[background])[0]
-    near, far = np.percentile(z[part if part.any() else valid], (1, 99))
-    warmth = np.clip((far - z) / max(far - near, 1e-6), 0, 1)
-    coloured = np.asarray(apply_colormap(Image.fromarray((255 * warmth).astype(np.uint8))))
-    return Image.fromarray(np.where(valid[..., None], coloured, 0).astype(np.uint8))
+_DPI = 100
+# inches
+_SIDE, _TITLE, _BAR, _SCALE, _GAP = 2.3, 0.24, 0.08, 0.42, 0.12
+_LINE, _LETTER = 0.18, 0.095  # height of a line and width of a letter of the heading
 
 
-def evidence_pictures(evidence: Tensor) -> list[Image.Image]:
-    """Colour each kind of evidence.
+class DepthVisualizer(Visualizer):
+    """Draws a panel of each tested or predicted sample, saves it, and gives it to anomalib's loggers.
 
-    Args:
-        evidence: (K, H, W), 1 = as much as the most anomalous places of normal parts, see `RGBXYZItem`.
-
-    Returns:
-        K RGB images, H x W: black at 0, white from `_MOST_EVIDENCE` on.
-    """
-    shown = (evidence / _MOST_EVIDENCE).clamp(0, 1).cpu().numpy()
-    colours = mpl.colormaps["inferno"]
-    return [Image.fromarray(colours(kind, bytes=True)[..., :3]) for kind in shown]
-
-
-class DepthVisualizer(ImageVisualizer):
-    """anomalib's panel with the depth beside the image, and the evidence, where a model tells it, after all else.
+    A panel has the file, score, threshold, label and kind of defect as its heading; below stand image, depth, truth,
+    anomaly map with the outline of the predicted mask, and the evidence, where the model tells it.
 
     Files are named after the last folders of the image, without "rgb": `test/hole/000.png`. anomalib names those of 3D
     data `rgb/000.png`, so that defect types overwrite each other (seen in anomalib 2.7.0).
+
+    Args:
+        columns: Number of tiles side by side.
+        views: Whether to draw the rendered views, too, for models that have them.
+        output_dir: Folder of the panels; None: `images` in the run's folder.
+
+    Raises:
+        ValueError: If there is no column.
     """
 
-    def panel(self, item: DepthItem) -> Image.Image | None:
-        """Draw one sample.
+    def __init__(self, columns: int = 4, views: bool = False, output_dir: str | Path | None = None) -> None:
+        super().__init__()
+        if columns < 1:
+            msg = f"columns={columns}: at least 1 is needed"
+            raise InputError(msg)
+        self.columns = columns
+        self.views = views
+        self.output_dir = output_dir
 
-        Args:
-            item: Holds `image` or `image_path`, and any of `depth_map`, `gt_mask`, `anomaly_map`, `pred_mask` and
-                `evidence`.
-
-        Returns:
-            The panel, None if there is nothing to draw.
-        """
-        if item.image_path and not Path(item.image_path).is_file():  # a synthetic anomaly has no file
-            item = replace(item, image_path=None)
-        drawn = visualize_image_item(
-            item,  # type: ignore[arg-type]  # it draws whatever has these fields (anomalib 2.7.0)
-            self.fields,
-            self.overlay_fields,
-            self.field_size,
-            self.fields_config,
-            self.overlay_fields_config,
-            self.text_config,
-        )
-        if drawn is None or item.depth_map is None or item.depth_map.ndim != 3:
-            return drawn
-        first = self.field_size[0]
-        tiles = [drawn.crop((0, 0, first, drawn.height)), self._tile(depth_picture(item.depth_map), "Depth")]
-        tiles.append(drawn.crop((first, 0, drawn.width, drawn.height)))
-        evidence = getattr(item, "evidence", None)
-        if evidence is not None:
-            pictures = zip(evidence_pictures(evidence), EVIDENCE_KINDS, strict=True)
-            tiles += [self._tile(picture, f"Evidence: {kind}") for picture, kind in pictures]
-        panel = Image.new("RGB", (sum(tile.width for tile in tiles), drawn.height))
-        left = 0
-        for tile in tiles:
-            panel.paste(tile, (left, 0))
-            left += tile.width
-        return panel
-
-    def _tile(self, picture: Image.Image, title: str) -> Image.Image:
-        """An image as one of anomalib's fields."""
-        tile = picture.resize(self.field_size, Image.Resampling.NEAREST)
-        text = {key: value for key, value in self.text_config.items() if key != "enable"}
-        return add_text_to_image(tile, title, **text) if self.text_config["enable"] else tile
-
-    def on_test_batch_end(  # type: ignore[override]
+    def on_test_batch_end(
         self,
         trainer: Any,
-        pl_module: Any,  # noqa: ARG002
+        pl_module: Any,
         outputs: Any,  # noqa: ARG002
         batch: DepthBatch,
         batch_idx: int = 0,
         *_: int,
     ) -> None:
-        """Draw and save the samples of a batch."""
+        """Draw, save and log the samples of a batch."""
         folder = Path(self.output_dir or Path(trainer.default_root_dir) / "images")
+        loggers = [each for each in getattr(trainer, "loggers", ()) if isinstance(each, ImageLoggerBase)]
+        views = self._views(pl_module, batch)
         for i, item in enumerate(batch):
-            panel = self.panel(item)
-            if panel is not None:
-                file = folder / (picture_name(item.image_path) if item.image_path else f"{batch_idx:03d}_{i:03d}.png")
-                file.parent.mkdir(parents=True, exist_ok=True)
-                panel.save(file)
+            panel = draw_panel(item, self.columns, threshold_of(pl_module), None if views is None else views[i])
+            name = picture_name(item.image_path) if item.image_path else Path(f"{batch_idx:03d}_{i:03d}.png")
+            file = (folder / name).with_suffix(".png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            panel.savefig(file, dpi=_DPI)
+            for logger in loggers:
+                logger.add_image(image=panel, name=name.as_posix(), global_step=trainer.global_step)
 
     on_predict_batch_end = on_test_batch_end  # type: ignore[assignment]
+
+    def _views(self, model: Any, batch: Any) -> Tensor | None:
+        if not self.views or not hasattr(model, "render"):
+            return None
+        return model.render(*model.prepare(batch.image.as_subclass(Tensor), batch.depth_map))
+
+
+def draw_panel(
+    item: DepthItem, columns: int = 4, threshold: float | None = None, views: Tensor | None = None
+) -> Figure:
+    """Draw one sample.
+
+    Args:
+        item: See `tiles_of`; `pred_score`, `pred_label` and `image_path` make the heading.
+        columns: Number of tiles side by side.
+        threshold: What the score is compared with; None without a threshold.
+        views: See `tiles_of`.
+
+    Returns:
+        The figure; every tile has the same size, and nothing overlaps however many columns there are.
+    """
+    tiles = list(tiles_of(item, views))
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    wide = columns * (_SIDE + _GAP) + _GAP
+    lines = [
+        line for text in heading(item, threshold) for line in textwrap.wrap(text, int((wide - 2 * _GAP) / _LETTER))
+    ]
+    each = _TITLE + _SIDE + _BAR + _SCALE + _GAP
+    head = _GAP + _LINE * len(lines)
+    figure = Figure(figsize=(wide, head + rows * each), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    high = head + rows * each
+    for number, line in enumerate(lines):
+        figure.text(_GAP / wide, 1 - (_GAP + _LINE * number) / high, line, va="top", fontsize=10, family="DejaVu Sans")
+    for number, tile in enumerate(tiles):
+        left = _GAP + (number % columns) * (_SIDE + _GAP)
+        top = head + (number // columns) * each + _TITLE
+        _place(figure, tile, left, high - top - _SIDE, (wide, high))
+    return figure
+
+
+def _place(figure: Figure, tile: Tile, left: float, bottom: float, size: tuple[float, float]) -> None:
+    """Draw a tile whose lower left corner is at `left` and `bottom`, all in inches."""
+    wide, high = size
+    place = figure.add_axes((left / wide, bottom / high, _SIDE / wide, _SIDE / high), anchor="S")
+    place.set_axis_off()
+    scale = tile.draw(place)
+    figure.text((left + _SIDE / 2) / wide, (bottom + _SIDE + 0.05) / high, tile.title, ha="center", fontsize=9)
+    if scale is not None:
+        strip = (left + 0.1 * _SIDE) / wide, (bottom - _BAR - 0.04) / high, 0.8 * _SIDE / wide, _BAR / high
+        bar = figure.colorbar(scale.colours, cax=figure.add_axes(strip), orientation="horizontal")
+        bar.ax.tick_params(labelsize=7, length=2, pad=1)
+        bar.ax.locator_params(nbins=4)
+        bar.set_label(scale.label, fontsize=7, labelpad=1)
+
+
+def heading(item: DepthItem, threshold: float | None = None) -> list[str]:
+    """Write what is above a panel.
+
+    Args:
+        item: Sample with its prediction.
+        threshold: See `draw_panel`.
+
+    Returns:
+        Its file; and its score, threshold, label, and what it is known to be.
+
+    Example:
+        >>> import torch
+        >>> item = DepthItem(image=torch.rand(3, 4, 4), pred_score=torch.tensor(0.8), pred_label=torch.tensor(True))
+        >>> heading(item, 0.5)
+        ['score 0.800, threshold 0.500: faulty']
+    """
+    lines = [picture_name(item.image_path).as_posix()] if item.image_path else []
+    said = []
+    if item.pred_score is not None:
+        said.append(f"score {float(item.pred_score):.3f}")
+    if threshold is not None and item.pred_label is not None:
+        said.append(f"threshold {threshold:.3f}: {label_of(bool(item.pred_label))}")
+    if item.gt_label is not None:
+        kind = picture_name(item.image_path).parent.name if item.image_path else label_of(bool(item.gt_label))
+        said.append(f"truth: {kind}")
+    return [*lines, ", ".join(said)] if said else lines
+
+
+def threshold_of(model: Any) -> float | None:
+    """Threshold of the scores that a model's batches hold; None if it has none."""
+    if not getattr(model, "has_threshold", False):
+        return None
+    post = model.post_processor
+    found = post.normalized_image_threshold if post.enable_normalization else post.image_threshold
+    return float(found)
 
 
 def picture_name(image_path: str | Path) -> Path:

@@ -295,6 +295,11 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         size = (image.shape[-2], image.shape[-1])
         return found._replace(anomaly_map=paste_map(found.anomaly_map, cut.box, size))
 
+    def render(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor | None:
+        """See `RGBXYZModel.render`."""
+        cut = self.cut(image, xyz, foreground)
+        return self.renderer(cut.image, cut.xyz, cut.foreground).images if self.views else None
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with a learning rate for each part (section 4.1.3)."""
         parts = ((getattr(self.model, name, None), rate) for name, rate in self.learning_rates.items())

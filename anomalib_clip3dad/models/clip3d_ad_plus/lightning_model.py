@@ -160,6 +160,11 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         views = self.renderer(cut.image, cut.xyz, cut.foreground) if self.views else None
         return self.model.read(cut, views)
 
+    def render(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor | None:
+        """See `RGBXYZModel.render`."""
+        cut = cut_part(image, xyz, foreground, self.model.size)
+        return self.renderer(cut.image, cut.xyz, cut.foreground).images if self.views else None
+
     def judge(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
         """Score images and their clouds, in [0, 1), as `RGBXYZModel.judge`.
 
