@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": "check the installation",
     "parity": "compare an exported model with its checkpoint",
     "predict": "judge every part of a folder with a trained model",
+    "report": "write a page with the results of a prediction or a test",
     "threshold": "set the threshold of a checkpoint for a rate of false alarms",
     "toy": "write toy parts with defects",
 }

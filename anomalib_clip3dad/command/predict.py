@@ -28,7 +28,7 @@ def predict(
     runner: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> int:
-    """Judge every part of a folder; writes scores.csv, masks and overlays.
+    """Judge every part of a folder; writes scores.csv, masks, overlays, surfaces and a report.
 
     An exported model (.onnx, .xml) needs neither torch nor anomalib.
 
@@ -57,7 +57,7 @@ def predict(
         verdicts = map(judged_here, arriving(folder, wait) if watch else parts)
     if out:
         out.mkdir(parents=True, exist_ok=True)
-    results = Results(out or new_folder(Path("results/predict")), folder)
+    results = Results(out or new_folder(Path("results/predict")), folder, model.name)
     for fault in [] if watch else faults:  # in a folder that is watched, they may be on their way
         results.refuse(fault.name, fault.message)
         print(f"cannot be judged: {fault.name}: {fault.message}", file=sys.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained model over a folder of parts: scores, masks and overlays as files. Needs neither torch nor anomalib."""
+"""A trained model over a folder of parts, and its results as files. Needs neither torch nor anomalib."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +14,13 @@ from anomalib_clip3dad.data.intrinsics import find_intrinsics, read_intrinsics
 from anomalib_clip3dad.data.listing import Fault, Sample, list_files
 from anomalib_clip3dad.errors import InputError, MissingFileError
 from anomalib_clip3dad.labels import label_of, summary
+from anomalib_clip3dad.report import surface_of, write_about, write_report, write_surface
 
 from .runtimes import Runtime
 
 COLUMNS = ("file", "score", "label", "error")
 _OPACITY = 0.5  # of the heat map over the image
+_THRESHOLD = 0.5  # of normalised scores
 
 
 class Verdict(NamedTuple):
@@ -32,6 +34,7 @@ class Verdict(NamedTuple):
         mask: (S, S) bool, or None, as `faulty`.
         error: Why it cannot be judged, or "".
         picture: (H, W, 3) uint8 RGB; None if it cannot be judged.
+        xyz: (3, H, W) organised XYZ, see `read_arrays`; None if it cannot be judged.
     """
 
     sample: Sample
@@ -41,6 +44,7 @@ class Verdict(NamedTuple):
     mask: np.ndarray | None = None
     error: str = ""
     picture: np.ndarray | None = None
+    xyz: np.ndarray | None = None
 
 
 def list_parts(folder: Path) -> tuple[list[Sample], list[Fault]]:
@@ -82,7 +86,8 @@ def judge(model: Runtime, sample: Sample, folder: Path, intrinsics: Path | None 
     except InputError as error:
         return Verdict(sample, error=str(error))
     picture = np.moveaxis(255 * image, 0, -1).round().astype(np.uint8)
-    verdict = Verdict(sample, answer["pred_score"].item(), anomaly_map=answer["anomaly_map"], picture=picture)
+    score, anomaly_map = answer["pred_score"].item(), answer["anomaly_map"]
+    verdict = Verdict(sample, score, anomaly_map=anomaly_map, picture=picture, xyz=xyz)
     if model.metadata.image_threshold is None:  # labels would mean nothing
         return verdict
     return verdict._replace(faulty=bool(answer["pred_label"]), mask=answer["pred_mask"].astype(bool))
@@ -92,19 +97,21 @@ class Results:
     """Writes verdicts to a folder as they come, so that an interrupted run loses nothing.
 
     `scores.csv` has file, score, label (good or faulty) and error; `masks` one channel, 255 = anomalous; `overlays` the
-    anomaly map over the image; both in the size of the image.
+    anomaly map over the image; both in the size of the image; `surfaces` what was measured with its scores. `summary`
+    writes the report.
 
     Args:
         folder: New folder.
         parts: Folder of the parts; files are named as in it.
+        model: Name of the model, for the report.
 
     Attributes:
         labels: Those of the parts that were judged, see `label_of`.
         unjudged: Number of the others.
     """
 
-    def __init__(self, folder: Path, parts: Path) -> None:
-        self.folder, self.parts = folder, parts
+    def __init__(self, folder: Path, parts: Path, model: str = "") -> None:
+        self.folder, self.parts, self.model = folder, parts, model
         self.labels: list[str] = []
         self.unjudged = 0
         self._write_row(COLUMNS)
@@ -119,6 +126,10 @@ class Results:
         colours = Image.fromarray(verdict.picture)
         # raw maps, without a threshold, may be larger than 1
         self._save(overlay(colours, verdict.anomaly_map / max(1.0, verdict.anomaly_map.max())), "overlays", name)
+        if verdict.xyz is not None:
+            image = np.moveaxis(verdict.picture / 255, -1, 0)
+            surface = surface_of(image, verdict.xyz, verdict.anomaly_map, verdict.xyz[2] > 0)
+            write_surface(surface, self.folder / "surfaces" / name.with_suffix(".ply"))
         if verdict.mask is not None:
             mask = Image.fromarray(255 * verdict.mask.astype(np.uint8))
             self._save(mask.resize(colours.size, Image.Resampling.NEAREST), "masks", name)
@@ -140,11 +151,14 @@ class Results:
         picture.save(file)
 
     def summary(self) -> Iterator[str]:
-        """Say how many parts are faulty, how many could not be judged, and where the files are."""
+        """Write the report; say how many parts are faulty, how many could not be judged, and where the files are."""
+        write_about(self.folder, self.model, _THRESHOLD if any(self.labels) else None)
+        report = write_report(self.folder)
         yield from summary(self.labels)
         if self.unjudged:
             yield f"{self.unjudged} could not be judged; the column error of scores.csv says why."
         yield f"Results: {self.folder.absolute()} ({', '.join(sorted(path.name for path in self.folder.iterdir()))})"
+        yield f"Report: {report.absolute()}"
 
 
 def overlay(picture: Image.Image, anomaly_map: np.ndarray) -> Image.Image:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of predictions and tests as files: a table of scores, and masks; and a summary."""
+"""Results of predictions and tests as files: a table of scores, masks, surfaces, a report; and a summary."""
 
 import csv
 from pathlib import Path
@@ -12,15 +12,19 @@ from torch.nn import functional
 from torchvision.io import write_png
 
 from anomalib_clip3dad.data.files import image_size
+from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.labels import label_of, summary
+from anomalib_clip3dad.report import surface_of, write_about, write_report, write_surface
 
-from .panel import picture_name
+from .panel import picture_name, threshold_of
 
 _COLUMNS = ("file", "score", "label", "kind")
 
 
 class ResultFiles(Callback):
-    """Writes `scores.csv` and, of predictions, one mask per sample to `masks`; at the end a summary is printed.
+    """Writes `scores.csv`, each sample's surface with its scores to `surfaces`, and masks of predictions to `masks`.
+
+    At the end `report.html` shows all of it, and a summary is printed.
 
     The columns of the table are file, score, label (good or faulty) and kind, which is the folder of a sample whose
     true label is known, such as good or hole. Masks have one channel and the size of the image; 255 = anomalous.
@@ -28,11 +32,12 @@ class ResultFiles(Callback):
     labels are empty and there are no masks.
     """
 
-    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the table."""
         table = Path(trainer.default_root_dir) / "scores.csv"
         if trainer.is_global_zero:
             table.parent.mkdir(parents=True, exist_ok=True)
+            write_about(table.parent, type(pl_module).__name__, threshold_of(pl_module))
             with table.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(_COLUMNS)
         trainer.strategy.barrier()  # before other processes add to it
@@ -53,8 +58,8 @@ class ResultFiles(Callback):
         if pl_module.has_threshold:
             for index, item in enumerate(batch):
                 if item.pred_mask is not None:
-                    name = picture_name(item.image_path) if item.image_path else f"{batch_idx:03d}_{index:03d}.png"
-                    write_mask(item, Path(trainer.default_root_dir) / "masks" / Path(name).with_suffix(".png"))
+                    name = _name(item, batch_idx, index).with_suffix(".png")
+                    write_mask(item, Path(trainer.default_root_dir) / "masks" / name)
 
     def on_test_batch_end(
         self,
@@ -62,11 +67,16 @@ class ResultFiles(Callback):
         pl_module: Any,
         outputs: Any,  # noqa: ARG002
         batch: DepthBatch,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
         *_: int,
     ) -> None:
-        """Add the samples of a batch."""
-        with (Path(trainer.default_root_dir) / "scores.csv").open("a", newline="", encoding="utf-8") as file:
+        """Add the samples of a batch, and write their surfaces."""
+        folder = Path(trainer.default_root_dir)
+        for index, item in enumerate(batch):
+            if item.anomaly_map is not None and item.depth_map is not None:
+                name = _name(item, batch_idx, index).with_suffix(".ply")
+                write_surface(_surface(item), folder / "surfaces" / name)
+        with (folder / "scores.csv").open("a", newline="", encoding="utf-8") as file:
             for item in batch:
                 assert item.pred_score is not None  # noqa: S101
                 label = label_of(bool(item.pred_label) if pl_module.has_threshold else None)
@@ -79,12 +89,25 @@ class ResultFiles(Callback):
         trainer.strategy.barrier()  # after other processes added to the table
         if trainer.is_global_zero:
             folder = Path(trainer.default_root_dir)
+            report = write_report(folder)
             with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
             print("\n".join(summary([row["label"] for row in rows], [row["kind"] for row in rows])))
             print(f"Results: {folder.absolute()} ({', '.join(sorted(path.name for path in folder.iterdir()))})")
+            print(f"Report: {report.absolute()}")
 
     on_test_end = on_predict_end
+
+
+def _name(item: DepthItem, batch_idx: int, index: int) -> Path:
+    return picture_name(item.image_path) if item.image_path else Path(f"{batch_idx:03d}_{index:03d}.png")
+
+
+def _surface(item: DepthItem) -> Any:
+    assert item.image is not None and item.depth_map is not None and item.anomaly_map is not None  # noqa: PT018, S101
+    part = foreground_mask(item.depth_map[None])[0]
+    image, xyz, anomaly_map = (each.detach().cpu().numpy() for each in (item.image, item.depth_map, item.anomaly_map))
+    return surface_of(image, xyz, anomaly_map, part.cpu().numpy())
 
 
 def write_mask(item: DepthItem, file: Path) -> None:

@@ -41,7 +41,7 @@ def test_an_exported_model_needs_neither_torch_nor_anomalib(deployed: Deployed, 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "imported:"
     results = tmp_path / "results/predict/v0"
-    assert f"Results: {results} (masks, overlays, scores.csv)" in ended.stdout
+    assert f"Results: {results} (masks, overlays, report.html, run.json, scores.csv, surfaces)" in ended.stdout
     expected = [
         deployed.model.predict(tmp_path / f"new/rgb/00{i}.png", tmp_path / f"new/xyz/00{i}.npy").pred_score.item()
         for i in range(2)

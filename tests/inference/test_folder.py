@@ -18,6 +18,7 @@ from anomalib_clip3dad.inference.folder import (
     overlay,
 )
 from anomalib_clip3dad.inference.runtimes import open_model
+from anomalib_clip3dad.report import read_surface
 from tests.data.conftest import write_parts
 from tests.deployed import Deployed
 
@@ -50,7 +51,9 @@ def verdict(folder: Path, number: int, score: float | None) -> Verdict:
     if score is None:
         return Verdict(sample, error="it is broken")
     picture = np.full((4, 6, 3), 100, np.uint8)
-    return Verdict(sample, score, score > 0.5, np.eye(2), np.eye(2, dtype=bool), "", picture)
+    xyz = np.stack([*np.mgrid[:4, :6][::-1] / 100, np.full((4, 6), 0.5)]).astype(np.float32)
+    xyz[:, 0, 0] = 0  # not measured
+    return Verdict(sample, score, score > 0.5, np.eye(2), np.eye(2, dtype=bool), "", picture, xyz)
 
 
 def test_results_are_on_disk_after_every_part(tmp_path: Path) -> None:
@@ -74,7 +77,9 @@ def test_results_are_on_disk_after_every_part(tmp_path: Path) -> None:
         "1 of 2 samples labelled faulty.",
         "1 could not be judged; the column error of scores.csv says why.",
     ]
-    assert said[2] == f"Results: {folder} (masks, overlays, scores.csv)"
+    assert said[2] == f"Results: {folder} (masks, overlays, report.html, run.json, scores.csv, surfaces)"
+    assert said[3] == f"Report: {folder / 'report.html'}"
+    assert len(read_surface(folder / "surfaces/inner/002.ply").points) == 6 * 4 - 1
 
 
 def test_the_overlay_is_blue_where_all_is_well_and_red_where_not() -> None:

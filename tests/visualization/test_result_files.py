@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +10,17 @@ import torch
 from anomalib.data import DepthBatch, DepthItem
 from PIL import Image
 
+from anomalib_clip3dad.geometry import foreground_mask
+from anomalib_clip3dad.report import read_surface
 from anomalib_clip3dad.visualization import ResultFiles
 from anomalib_clip3dad.visualization.result_files import write_mask
+from tests.conftest import bumpy_part
+
+
+def judging(has_threshold: bool) -> SimpleNamespace:
+    """A model, as far as files need it."""
+    post = SimpleNamespace(enable_normalization=True, normalized_image_threshold=torch.tensor(0.5))
+    return SimpleNamespace(has_threshold=has_threshold, post_processor=post)
 
 
 def batch(first: int) -> DepthBatch:
@@ -35,7 +45,7 @@ def test_masks_have_the_size_of_the_image(tmp_path: Path) -> None:
 def test_the_summary_counts_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     strategy = SimpleNamespace(barrier=lambda: None)
     files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=tmp_path, is_global_zero=True, strategy=strategy)
-    model, samples = SimpleNamespace(has_threshold=True), batch(0)
+    model, samples = judging(has_threshold=True), batch(0)
     samples.gt_label = torch.tensor([False, True])
     samples.image_path = ["parts/test/good/rgb/000.png", "parts/test/hole/rgb/000.png"]
     files.on_test_start(trainer, model)
@@ -43,13 +53,14 @@ def test_the_summary_counts_by_kind(tmp_path: Path, capsys: pytest.CaptureFixtur
     files.on_test_end(trainer, model)
     said = capsys.readouterr().out.splitlines()
     assert said[:3] == ["1 of 2 samples labelled faulty.", "  good: 0 of 1", "  hole: 1 of 1"]
-    assert said[3] == f"Results: {tmp_path} (scores.csv)"
+    assert said[3] == f"Results: {tmp_path} (report.html, run.json, scores.csv)"
+    assert said[4] == f"Report: {tmp_path / 'report.html'}"
 
 
 def predict(folder: Path, has_threshold: bool, batches: int = 2) -> list[dict[str, str]]:
     strategy = SimpleNamespace(barrier=lambda: None)
     files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=folder, is_global_zero=True, strategy=strategy)
-    model = SimpleNamespace(has_threshold=has_threshold)
+    model = judging(has_threshold)
     files.on_predict_start(trainer, model)
     for index in range(batches):
         files.on_predict_batch_end(trainer, model, None, batch(2 * index), index)
@@ -67,6 +78,23 @@ def test_a_row_and_a_mask_for_each_sample(tmp_path: Path) -> None:
     assert [mask.name for mask in masks] == ["000.png", "001.png", "002.png", "003.png"]
     assert not np.asarray(Image.open(masks[0])).any()
     assert (np.asarray(Image.open(masks[1])) == 255 * np.eye(8)).all()  # one channel
+
+
+def test_each_sample_has_its_surface(tmp_path: Path) -> None:
+    strategy = SimpleNamespace(barrier=lambda: None)
+    files, trainer = ResultFiles(), SimpleNamespace(default_root_dir=tmp_path, is_global_zero=True, strategy=strategy)
+    samples = batch(0)
+    image, xyz = bumpy_part(48, 48)
+    samples.image, samples.depth_map = image.expand(2, 3, 48, 48), xyz.expand(2, 3, 48, 48)
+    samples.anomaly_map = torch.stack([torch.zeros(48, 48), torch.ones(48, 48)])
+    files.on_test_start(trainer, judging(has_threshold=True))
+    files.on_test_batch_end(trainer, judging(has_threshold=True), None, samples, 0)
+    part = foreground_mask(xyz[None])[0]
+    for number, score in enumerate((0, 1)):
+        found = read_surface(tmp_path / f"surfaces/parts/new/00{number}.ply")
+        assert np.allclose(found.points, xyz[:, part].T)
+        assert (found.scores == score).all()
+    assert json.loads((tmp_path / "run.json").read_text()) == {"model": "SimpleNamespace", "threshold": 0.5}
 
 
 def test_without_a_threshold_there_is_no_verdict(tmp_path: Path) -> None:

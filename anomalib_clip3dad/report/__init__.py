@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Surfaces with scores, and the report of a run: one page that needs no network."""
+
+from .page import write_about, write_report
+from .surface import Surface, read_surface, surface_of, write_surface
+
+__all__ = ["Surface", "read_surface", "surface_of", "write_about", "write_report", "write_surface"]
