@@ -27,7 +27,7 @@ from torchvision.transforms.v2 import Compose, InterpolationMode, Normalize, Res
 from anomalib_clip3dad.clip import VisionTower, load_clip
 from anomalib_clip3dad.errors import InputError, MissingFileError
 from anomalib_clip3dad.models.backbone import fill, given_weights, load_backbone, normalisation
-from anomalib_clip3dad.weights import load_safely
+from anomalib_clip3dad.models.point_mae import check_pointmae
 
 
 class Patchcore(models.Patchcore):
@@ -222,7 +222,7 @@ class CFM(models.CFM):
             rgb: Any = timm.create_model(rgb_backbone, download, img_size=image_size)
             xyz = cfm_parts.PointTransformer(group_size, num_group)
             if pointmae_weights:
-                _check_pointmae(pointmae_weights, xyz)
+                check_pointmae(pointmae_weights, xyz)
             if download or pointmae_weights:
                 xyz.load_model_from_ckpt(str(cfm_parts._resolve_pointmae_weights(pointmae_weights)))
         if backbone_weights:
@@ -258,12 +258,3 @@ class _CFMNetworks(cfm_parts.FeatureExtractors):
     def __init__(self, rgb: Any, xyz: Any) -> None:
         nn.Module.__init__(self)
         self.rgb_backbone, self.xyz_backbone = rgb, xyz
-
-
-def _check_pointmae(file: str, network: nn.Module) -> None:
-    """Raise if weights are missing, since anomalib loads whatever the file has, even nothing."""
-    content = load_safely(file, "pointmae_weights")
-    there = {name.rpartition("MAE_encoder.")[2] for name in content["base_model"]}
-    if lacking := [name for name in network.state_dict() if name not in there]:
-        msg = f"pointmae_weights={file}: {lacking[0]} is not in it; give Point-MAE's pretrain.pth"
-        raise InputError(msg)

@@ -7,11 +7,11 @@ import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import TimmFeatureExtractor
 from torch import Tensor, nn
-from torch.nn import functional
 
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
 from anomalib_clip3dad.models.backbone import patch_features
 from anomalib_clip3dad.models.patch_memory import PatchMemory
+from anomalib_clip3dad.models.pooling import pool_to_grid
 
 _PATCH = 8  # side of a patch in pixels: 28 x 28 patches at 224 x 224, as in the finest stage of the backbone
 
@@ -53,20 +53,3 @@ class BtfModel(nn.Module):
         """Score a batch; arguments as for `embed`, result and errors as from `PatchMemory`."""
         height, width = image.shape[-2:]
         return self.memory(self.embed(image, xyz, foreground), (height, width))
-
-
-def pool_to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Average features of pixels to features of patches as in BTF: over 3 x 3 pixels, then over each patch.
-
-    Args:
-        maps: `(B, C, H, W)`, features of pixels.
-        grid: Rows and columns of patches.
-
-    Returns:
-        `(B, C, *grid)`, features of patches.
-
-    Example:
-        >>> pool_to_grid(torch.arange(16.0).reshape(1, 1, 4, 4), (1, 2)).tolist()
-        [[[[7.0, 8.0]]]]
-    """
-    return functional.adaptive_avg_pool2d(functional.avg_pool2d(maps, 3, stride=1), grid)
