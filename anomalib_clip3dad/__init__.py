@@ -15,13 +15,23 @@ from .registration import register_with
 if TYPE_CHECKING:
     from .data import Eyecandies, Folder3DXYZ, MVTec3DXYZ, Toy3D
     from .inference import RGBXYZInferencer
-    from .models import Btf, Clip3dAd, Clip3dAdPlus
+    from .models import Btf, Clip3dAd, Clip3dAdPlus, Lsfa
 
-__all__ = ["Btf", "Clip3dAd", "Clip3dAdPlus", "Eyecandies", "Folder3DXYZ", "MVTec3DXYZ", "RGBXYZInferencer", "Toy3D"]
+__all__ = [
+    "Btf",
+    "Clip3dAd",
+    "Clip3dAdPlus",
+    "Eyecandies",
+    "Folder3DXYZ",
+    "Lsfa",
+    "MVTec3DXYZ",
+    "RGBXYZInferencer",
+    "Toy3D",
+]
 __version__ = version("anomalib_clip3dad")
 
 _ROOMS = {
-    "models": ("Btf", "Clip3dAd", "Clip3dAdPlus"),
+    "models": ("Btf", "Clip3dAd", "Clip3dAdPlus", "Lsfa"),
     "data": ("Eyecandies", "Folder3DXYZ", "MVTec3DXYZ", "Toy3D"),
     "inference": ("RGBXYZInferencer",),
 }

@@ -9,7 +9,8 @@ from torchvision.transforms.v2.functional import normalize
 
 from anomalib_clip3dad.geometry.fpfh import organised_fpfh
 from anomalib_clip3dad.models.backbone import load_backbone
-from anomalib_clip3dad.models.btf.torch_model import BtfModel, pool_to_grid
+from anomalib_clip3dad.models.btf.torch_model import BtfModel
+from anomalib_clip3dad.models.pooling import pool_to_grid
 from tests.conftest import depth_batch
 
 LAYERS = ("layer2", "layer3")
@@ -67,19 +68,6 @@ def test_what_is_not_foreground_is_black() -> None:
     one = model.embed(batch.image, batch.depth_map, foreground)
     other = model.embed(batch.image.where(foreground[:, None], 0.7), batch.depth_map, foreground)
     assert torch.equal(one, other)
-
-
-def test_pooling_against_loops() -> None:
-    maps = torch.rand(2, 3, 18, 26, dtype=torch.float64)
-    found = pool_to_grid(maps, (2, 3))
-    smooth = torch.zeros(2, 3, 16, 24, dtype=torch.float64)
-    for row in range(16):
-        for column in range(24):
-            smooth[..., row, column] = maps[..., row : row + 3, column : column + 3].mean(dim=(2, 3))
-    for row in range(2):
-        for column in range(3):
-            expected = smooth[..., 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].mean(dim=(2, 3))
-            torch.testing.assert_close(found[..., row, column], expected)
 
 
 def test_missing_points_are_faulty() -> None:

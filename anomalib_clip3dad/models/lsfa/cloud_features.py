@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frozen features of the cloud that LSFA can adapt; each module has a `width` and gives (B, width, *grid)."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.geometry.fpfh import FPFH_SIZE, organised_fpfh
+from anomalib_clip3dad.geometry.surface_histograms import surface_histograms
+from anomalib_clip3dad.models.point_mae import PointMae
+from anomalib_clip3dad.models.pooling import pool_to_grid
+
+CLOUD_FEATURES = ("histograms", "fpfh", "pointmae")
+
+
+class SurfaceHistograms(nn.Module):
+    """See `surface_histograms`; these need no weights and can be exported."""
+
+    width = FPFH_SIZE
+
+    def forward(self, xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Compute features of patches; arguments as of `surface_histograms`, result (B, 33, *grid)."""
+        return surface_histograms(xyz, foreground, grid)
+
+
+class Fpfh(nn.Module):
+    """See `organised_fpfh`; these need no weights."""
+
+    width = FPFH_SIZE
+
+    def forward(self, xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Compute features of patches; arguments as of `surface_histograms`, result (B, 33, *grid)."""
+        return pool_to_grid(organised_fpfh(xyz, foreground), grid)
+
+
+def load_cloud_features(name: str, pointmae_weights: str | Path | None) -> nn.Module:
+    """Build the frozen features of the cloud.
+
+    Args:
+        name: One of `CLOUD_FEATURES`.
+        pointmae_weights: Path of Point-MAE's weights, for "pointmae".
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: If the name is unknown or its weights are missing; see also `PointMae`.
+    """
+    if name not in CLOUD_FEATURES:
+        msg = f"cloud_features={name!r}: give one of {', '.join(CLOUD_FEATURES)}"
+        raise InputError(msg)
+    if name == "pointmae":
+        if pointmae_weights is None:
+            msg = "cloud_features='pointmae': give pointmae_weights=PATH of pretrain.pth (a release of "
+            msg += "github.com/Pang-Yatian/Point-MAE), or cloud_features='histograms', which need no weights"
+            raise InputError(msg)
+        return PointMae(pointmae_weights)
+    return SurfaceHistograms() if name == "histograms" else Fpfh()
