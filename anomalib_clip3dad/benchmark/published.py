@@ -4,6 +4,8 @@
 `tables/PAPER/tableN.csv` holds Table N of a paper: `method` and `k_shot` ("full" where all normal parts were used), and
 either `metric` and a column for each category and "mean", or a column for each metric's mean over the categories.
 clip3d_ad: arXiv 2406.18941, Tables 1 to 7.
+lsfa: arXiv 2401.03145, whose tables could not be read. Table 1 (by category) and 2 (ablation) are numbered by us; where
+each row is from stands in the column `source`. Check them before quoting.
 """
 
 from functools import cache
@@ -23,7 +25,7 @@ def read_table(paper: str, number: int) -> pd.DataFrame:
     """Read a table as printed in the paper.
 
     Args:
-        paper: Name of the paper, "clip3d_ad".
+        paper: Name of the paper, "clip3d_ad" or "lsfa".
         number: Number of the table, from 1.
 
     Returns:

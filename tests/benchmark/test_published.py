@@ -48,3 +48,18 @@ def test_look_up() -> None:
     assert published("clip3d_ad/Ours", 1, "bagel", "image_AUPR") is None
     assert published("clip3d_ad/AST", 1, "mean", "image_AUROC_std") is None
     assert published(None, 1, "mean", "image_AUROC") is None
+
+
+def test_lsfa_says_where_each_row_is_from_and_its_means_agree() -> None:
+    table, ablation = read_table("lsfa", 1), read_table("lsfa", 2)
+    assert ((table[list(CATEGORIES)].mean(axis=1) - table["mean"]).abs() <= 0.0501).all()
+    assert table.source.str.contains("memory|summary").all()
+    assert ablation.source.str.contains("summary").all()
+    whole = table[table.method == "LSFA"].set_index("metric")["mean"]
+    full = ablation.set_index("method").loc["LSFA"]
+    assert [full.image_AUROC, full.pixel_AUPRO] == [whole.image_AUROC, whole.pixel_AUPRO]
+
+
+def test_numbers_of_all_normal_parts_stand_beside_no_few_shots() -> None:
+    assert set(read_table("lsfa", 1).k_shot) == set(read_table("lsfa", 2).k_shot) == {"full"}
+    assert all(published("lsfa/LSFA", k_shot, "mean", "image_AUROC") is None for k_shot in (1, 2, 4))

@@ -83,8 +83,8 @@ class Adaptation:
 
     LSFA, section 3: CLC (`info_nce`) compares projections of both modalities, which are thrown away afterwards; IFC
     (`compactness`) compares features with banks of earlier steps. IFC starts after `warmup_steps` and once the banks
-    are full. Their size is the smallest of `bank_size`, the patches of all shots, and half of what the steps will
-    show, so that the banks fill with any number of shots; in the authors' code they never do below 20.
+    are full. Their size is the smallest of `bank_size` (100 prototypes), all that the shots have, and half of what the
+    steps will show, so that the banks fill with any number of shots; in the authors' code they never do below 20.
 
     Args:
         model: The model; its adaptors are made anew.
@@ -107,8 +107,8 @@ class Adaptation:
         trained = [*model.adaptors.parameters(), *self.heads.parameters()]
         self.optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, betas=_BETAS)
         self.patch_banks = {name: FeatureQueue(self._bank_size()) for name in MODALITIES}
-        prototypes = min(_PROTOTYPES, len(shots.part), settings.max_steps * self.batch_size)
-        self.prototype_banks = {name: FeatureQueue(prototypes) for name in MODALITIES}
+        prototypes = min(_PROTOTYPES, len(shots.part), settings.max_steps * self.batch_size // 2)
+        self.prototype_banks = {name: FeatureQueue(max(1, prototypes)) for name in MODALITIES}
 
     def _bank_size(self) -> int:
         """Number of patches in a bank, see the class."""
@@ -194,11 +194,11 @@ class Adaptation:
         """
         settings, losses = self.settings, {}
         if settings.clc:
-            projected = [[self.heads[name](of_one) for of_one in patches[name]] for name in MODALITIES]
-            of_samples = [info_nce(*pair, temperature=settings.temperature) for pair in zip(*projected, strict=True)]
+            rgb, cloud = ([self.heads[name](of_one) for of_one in patches[name]] for name in MODALITIES)
+            of_samples = [info_nce(*pair, settings.temperature) for pair in zip(rgb, cloud, strict=True)]
             losses["local"] = settings.local_weight * torch.stack(of_samples).mean()
-            means = [self.heads[name](_prototypes(patches[name])) for name in MODALITIES]
-            losses["global"] = settings.global_weight * info_nce(*means, temperature=settings.temperature)
+            rgb_mean, cloud_mean = (self.heads[name](_prototypes(patches[name])) for name in MODALITIES)
+            losses["global"] = settings.global_weight * info_nce(rgb_mean, cloud_mean, settings.temperature)
         if self.is_compacting:
             each = [self._compactness(patches, sampled, name) for name in MODALITIES]
             of_patches, of_prototypes = (torch.stack(kind).sum() for kind in zip(*each, strict=True))

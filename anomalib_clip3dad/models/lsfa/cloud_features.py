@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry.fpfh import FPFH_SIZE, organised_fpfh
@@ -15,13 +16,19 @@ CLOUD_FEATURES = ("histograms", "fpfh", "pointmae")
 
 
 class SurfaceHistograms(nn.Module):
-    """See `surface_histograms`; these need no weights and can be exported."""
+    """`surface_histograms`, which need no weights and can be exported, times the measured share of each patch.
+
+    A histogram from a single pair of points is as long as any other, but noise. Averages over pixels, as of the other
+    features, fade out at the border of the part, since pixels without a point count as zeros; so do these.
+    """
 
     width = FPFH_SIZE
 
     def forward(self, xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
         """Compute features of patches; arguments as of `surface_histograms`, result (B, 33, *grid)."""
-        return surface_histograms(xyz, foreground, grid)
+        kernel = foreground.shape[-2] // grid[0], foreground.shape[-1] // grid[1]
+        share = functional.avg_pool2d(foreground[:, None].to(xyz.dtype), kernel)
+        return surface_histograms(xyz, foreground, grid) * share
 
 
 class Fpfh(nn.Module):

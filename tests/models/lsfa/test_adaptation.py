@@ -40,7 +40,7 @@ def start(count: int, seed: int = 0, **settings: Any) -> Adaptation:
     return Adaptation(make_model(), make_shots(count), AdaptationSettings(**settings), seed)
 
 
-@pytest.mark.parametrize("shots", [1, 2, 4, 30])
+@pytest.mark.parametrize("shots", [1, 2, 4, 30, 60])
 def test_ifc_starts_with_any_number_of_shots(shots: int) -> None:
     """In the authors' code the bank of 60 000 is never full below 20 shots."""
     adaptation = start(shots)
@@ -172,6 +172,14 @@ def test_same_seed_same_bits(settings: dict[str, Any]) -> None:
     assert weights[0][0] == weights[1][0] != weights[2][0]
     assert torch.equal(weights[0][1], weights[1][1])
     assert not torch.equal(weights[0][1], weights[2][1])
+
+
+def test_adaptors_start_anew_each_time() -> None:
+    model, settings, weights = make_model(), AdaptationSettings(max_steps=4, warmup_steps=1), []
+    for _ in range(2):
+        list(Adaptation(model, make_shots(2), settings, seed=1).run())
+        weights.append(torch.cat([weight.flatten() for weight in model.adaptors.parameters()]))
+    assert torch.equal(*weights)
 
 
 def test_shots_come_at_most_once_in_a_batch() -> None:
