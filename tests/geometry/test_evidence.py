@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
 import torch
 
 from anomalib_clip3dad.geometry import holds_evidence
@@ -16,3 +17,17 @@ def test_limits() -> None:
     assert holds_evidence(image, xyz).tolist() == [True, True, False, False]
     xyz[0, 2] *= -1
     assert not holds_evidence(image, xyz)[0]
+
+
+def test_a_limit_is_enough() -> None:
+    image = torch.zeros(1, 3, 8, 8)
+    image[0, 2, 3, 4] = LEAST_CONTRAST
+    assert holds_evidence(image, torch.ones(1, 3, 8, 8)).all()
+
+
+def test_wrong_shapes_are_named() -> None:
+    right = torch.ones(1, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"`image` has shape \(1, 4, 8, 8\)"):
+        holds_evidence(torch.ones(1, 4, 8, 8), right)
+    with pytest.raises(ValueError, match=r"`xyz` has shape \(3, 8, 8\)"):
+        holds_evidence(right, right[0])
