@@ -34,7 +34,16 @@ def test_camera_without_a_box_is_finite(points):
     foreground[0, 0, :points] = True
     camera = place_camera(torch.full((1, 3, 4, 4), 0.5), foreground, size=32)
     assert all(part.isfinite().all() for part in camera[:3])
-    assert camera.distance.item() > 0
+    # as if the part had an edge of 1 mm
+    assert camera.distance.item() == pytest.approx(1.2124356e-3, abs=1 / 65536)
+    assert camera.eye[0].tolist() == pytest.approx([0.5 * points, 0.5 * points, 0.5 * points - camera.distance.item()])
+
+
+def test_a_part_of_just_over_a_millimetre_has_its_share_of_the_image():
+    xyz = torch.zeros(1, 3, 1, 2)
+    xyz[0, 0, 0] = torch.tensor([-0.75e-3, 0.75e-3])
+    camera = place_camera(xyz, torch.ones(1, 1, 2, dtype=torch.bool), size=240)
+    assert 1.5e-3 / camera.pixel_size.item() == pytest.approx(240 / 1.4, rel=5e-3)
 
 
 def test_equation_2_against_a_loop():
@@ -84,6 +93,15 @@ def test_points_behind_the_camera_have_no_depth():
     pixels, depth = project(points, camera)
     assert depth[0, 0].tolist() == [math.inf, math.inf, 0.5]
     assert pixels.isfinite().all()
+
+
+def test_points_within_a_tenth_of_a_millimetre_of_the_camera_have_no_depth():
+    eye = torch.zeros(1, 3)
+    camera = Camera(eye, eye, torch.ones(1), focal=10.0, principal=5.0)
+    points = torch.tensor([[0.0, 0.0, 0.9e-4], [1.1e-4, 0.0, 1.1e-4]]).T[None, None]
+    pixels, depth = project(points, camera)
+    assert depth[0, 0].tolist() == pytest.approx([math.inf, 1.1e-4])
+    assert pixels[0, 0, :, 1].tolist() == pytest.approx([10 * 1.1e-4 / 1.1e-4 + 5, 5])
 
 
 def test_wrong_shapes_are_named():
