@@ -44,16 +44,76 @@ def test_normals_need_no_defined_numbers_outside() -> None:
     assert torch.equal(surface_normals(spoiled, inside), surface_normals(xyz, inside))
 
 
+def lattice(right: tuple[float, ...], down: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cloud of 11 x 11 points at z = 0.5 with these steps; all but the outermost count."""
+    step = torch.arange(11.0) - 5
+    xyz = torch.stack([a * step + b * step[:, None] for a, b in zip(right, down, strict=True)])
+    xyz[2] += 0.5
+    foreground = torch.zeros(1, 11, 11, dtype=torch.bool)
+    foreground[:, 1:-1, 1:-1] = True
+    return xyz[None], foreground
+
+
+@pytest.mark.parametrize(("sine", "known"), [(0.7e-3, False), (1.4e-3, True)])
+def test_parallel_steps_have_no_normal(sine: float, known: bool) -> None:
+    found = surface_normals(*lattice((0.01, 0.0, 0.0), (0.01 * math.sqrt(1 - sine**2), 0.01 * sine, 0.0)))
+    assert found[0, :, 5, 5].tolist() == pytest.approx([0, 0, -known], abs=1e-4)
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.7e-5, False), (1.4e-5, True)])
+@pytest.mark.parametrize("along_rows", [False, True])
+def test_steps_of_hundred_thousandths_of_the_cloud_have_no_normal(share: float, known: bool, along_rows: bool) -> None:
+    """A step is the difference of both neighbours, two pitches; the cloud reaches four pitches from its middle."""
+    long, short = 0.01, share * 4 * 0.01 / 2
+    steps = ((short, 0.0, 0.0), (0.0, long, 0.0)) if along_rows else ((long, 0.0, 0.0), (0.0, short, 0.0))
+    found = surface_normals(*lattice(*steps))
+    assert found[0, :, 5, 5].tolist() == pytest.approx([0, 0, -known], abs=1e-4)
+
+
+def test_normals_far_away_are_as_exact_as_near_by() -> None:
+    """Steps of powers of two at 4 m, which float32 holds exactly, as no sum of 25 such positions would be."""
+    step = torch.arange(11.0) * 2**-12
+    xyz = torch.stack(torch.broadcast_tensors(step, step[:, None], 4 + step / 4))[None]
+    found = surface_normals(xyz, torch.ones(1, 11, 11, dtype=torch.bool))
+    length = math.hypot(1, 1 / 4)
+    assert found[0, :, 5, 5].tolist() == pytest.approx([1 / 4 / length, 0, -1 / length], abs=1e-5)
+
+
+def test_normals_of_a_batch_are_those_of_its_samples() -> None:
+    xyz, inside, _ = sphere(24)
+    other, some = 2 * xyz + 0.1 * xyz.flip(3), inside & (torch.arange(24) < 13)
+    together = surface_normals(torch.cat([xyz, other]), torch.cat([inside, some]))
+    assert together.shape == (2, 3, 24, 24)
+    for found, cloud, foreground in zip(together, (xyz, other), (inside, some), strict=True):
+        torch.testing.assert_close(found, surface_normals(cloud, foreground)[0])
+    assert not surface_normals(xyz, torch.zeros_like(inside)).any()
+
+
 def test_head_light_is_the_cosine_to_the_line_of_sight() -> None:
     xyz, inside, normals = sphere(16)
     rotations, camera = view_rotations((1, 19)), place_camera(xyz, inside, 48)
     turned = rotate(xyz.flatten(2), rotations, camera.centre)
     light = head_light(normals.flatten(2), turned, rotations, camera)
+    assert light.shape == (1, 2, 256)
     for view, rotation in enumerate(rotations):
         for point in torch.nonzero(inside.flatten())[:, 0][::7].tolist():
             sight = turned[0, view, :, point] - camera.eye[0]
             expected = -(rotation @ normals[0].flatten(1)[:, point]) @ sight / sight.norm()
             torch.testing.assert_close(light[0, view, point], expected.clamp(0, 1))
+
+
+def test_head_light_of_two_samples_with_some_normals_unknown() -> None:
+    xyz, inside, _ = sphere(16)
+    clouds, rotations = torch.cat([xyz, xyz + 0.1]), view_rotations((1, 19))
+    camera = place_camera(clouds, inside.repeat(2, 1, 1), 48)
+    turned = rotate(clouds.flatten(2), rotations, camera.centre)
+    # some along an axis, some from it, some unknown
+    normals = torch.nn.functional.normalize(torch.randn(2, 3, 256) * (torch.rand(2, 3, 256) < 0.5), dim=1)
+    light = head_light(normals, turned, rotations, camera)
+    for sample, view, point in torch.cartesian_prod(torch.arange(2), torch.arange(2), torch.arange(0, 256, 9)).tolist():
+        normal, sight = normals[sample, :, point], turned[sample, view, :, point] - camera.eye[sample]
+        cosine = -(rotations[view] @ normal) @ sight / sight.norm() if normal.any() else torch.tensor(1.0)
+        torch.testing.assert_close(light[sample, view, point], cosine.clamp(0, 1))
 
 
 def test_where_the_normal_is_unknown_nothing_darkens() -> None:
