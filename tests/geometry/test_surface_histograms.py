@@ -20,18 +20,18 @@ def part(size: int = 24, dent: float = 0.0, turned: bool = False) -> tuple[Tenso
     return torch.stack([x, y, depth])[None], torch.ones(1, size, size, dtype=torch.bool)
 
 
-def reference(xyz: Tensor, foreground: Tensor, grid: int) -> Tensor:
+def reference(xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
     """Pair by pair: the Darboux frame u = n, v = d x u / |d x u|, w = u x v at the point itself."""
     normals = surface_normals(xyz, foreground)[0].double()
-    points, size = xyz[0].double(), xyz.shape[-1]
+    points, size = xyz[0].double(), xyz.shape[-2:]
     circle = [(round(4 * math.sin(2 * math.pi * i / 12)), round(4 * math.cos(2 * math.pi * i / 12))) for i in range(12)]
-    cells = size // grid
-    counts, pairs = torch.zeros(33, grid, grid).double(), torch.zeros(grid, grid).double()
-    for row in range(size):
-        for column in range(size):
+    cells = [side // parts for side, parts in zip(size, grid, strict=True)]
+    counts, pairs = torch.zeros(33, *grid).double(), torch.zeros(grid).double()
+    for row in range(size[0]):
+        for column in range(size[1]):
             for down, right in circle:
                 other = (row + down, column + right)
-                if not all(0 <= place < size for place in other) or not (
+                if not all(0 <= place < side for place, side in zip(other, size, strict=True)) or not (
                     foreground[0, row, column] and foreground[0][other]
                 ):
                     continue
@@ -45,8 +45,8 @@ def reference(xyz: Tensor, foreground: Tensor, grid: int) -> Tensor:
                     place = (float(value) + 1) * 5
                     low = min(int(place), 9)
                     for one in (low, low + 1):
-                        counts[11 * third + one, row // cells, column // cells] += 1 - abs(place - one)
-                pairs[row // cells, column // cells] += 1
+                        counts[11 * third + one, row // cells[0], column // cells[1]] += 1 - abs(place - one)
+                pairs[row // cells[0], column // cells[1]] += 1
     return torch.nn.functional.avg_pool2d(counts[None], 3, 1, 1) / torch.nn.functional.avg_pool2d(
         pairs[None, None], 3, 1, 1
     )
@@ -59,8 +59,15 @@ def test_it_counts_the_angles_of_all_pairs(hole: bool) -> None:
         foreground[:, 10:14, 8:15] = False
         xyz = xyz.where(foreground[:, None], 0.0)
     found = surface_histograms(xyz, foreground, (3, 3)).square().double()
-    expected = reference(xyz, foreground, 3)
+    expected = reference(xyz, foreground, (3, 3))
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("rows", "grid"), [(slice(16), (2, 3)), (slice(20), (5, 2))])
+def test_pictures_and_patches_need_not_be_square(rows: slice, grid: tuple[int, int]) -> None:
+    xyz, foreground = (each[..., rows, :] for each in part(dent=-0.003))
+    found = surface_histograms(xyz, foreground, grid).square().double()
+    torch.testing.assert_close(found, reference(xyz, foreground, grid), atol=2e-3, rtol=0)
 
 
 def test_each_third_sums_to_one_and_nothing_is_there_without_points() -> None:
