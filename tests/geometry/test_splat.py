@@ -57,7 +57,7 @@ def test_spacing_forgets_a_jump_and_survives_having_no_pair():
 def test_radius_reaches_every_place_of_a_turned_lattice():
     spacing = torch.tensor([0.01, 0.02, 0.05, 0.2, 9.0])
     radii = splat_radius(spacing, torch.ones(5), focal=100.0)
-    assert radii.tolist() == [1, 1, 4, 14, MAX_RADIUS]
+    assert radii.tolist() == [1, 1, 4, 14, 15]
     rng = np.random.default_rng(0)
     for step, radius in zip((100 * spacing[:4]).tolist(), radii.tolist(), strict=False):
         for angle in np.radians([0, 15, 30, 45]):
@@ -74,6 +74,9 @@ def test_depth_is_counted_in_pixels():
     assert depth_in_pixels(depth, camera)[:, 0].tolist() == [[100.0, 2.0], [200.0, math.inf]]
     step = depth_in_pixels(torch.tensor([[[0.123456]], [[0.5]]]), camera) * 1024
     assert torch.equal(step, step.round())
+    # a cloud of kilometres, whose pixels span 16 m, and one so large that a pixel is less than the least factor
+    far = camera._replace(distance=torch.tensor([1600.0, 1e5]))
+    assert depth_in_pixels(torch.full((2, 1, 1), 1600.0), far).flatten().tolist() == [100, 100]
 
 
 def test_z_buffer_against_a_loop():
@@ -112,6 +115,21 @@ def test_grow_against_a_loop():
         assert grown.depth[b, v, r, c].item() == expected[0]
         if expected[1] is not None:
             assert grown.point[b, v, r, c].item() == expected[1]
+
+
+def test_a_point_grows_into_a_square_that_recedes_whatever_its_radius():
+    radius = torch.arange(MAX_RADIUS + 1.0)
+    size = 2 * MAX_RADIUS + 5
+    depth = torch.full((len(radius), 1, size, size), math.inf)
+    depth[..., size // 2, size // 2] = 7.0
+    point = torch.where(depth < math.inf, 3, 4).int()
+    grown = grow(ZBuffer(depth, point), radius)
+    away = (torch.arange(size) - size // 2).abs()
+    for reach, found, shown in zip(radius.tolist(), grown.depth[:, 0], grown.point[:, 0], strict=True):
+        inside = (away <= reach) & (away[:, None] <= reach)
+        expected = (7.0 + away + away[:, None]).where(inside, torch.tensor(math.inf))
+        assert torch.equal(found, expected)
+        assert (shown[inside] == 3).all()
 
 
 def test_what_is_just_behind_is_visible_and_what_is_far_behind_is_not():
