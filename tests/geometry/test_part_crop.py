@@ -43,6 +43,16 @@ def test_a_speck_beside_the_part_does_not_widen_the_square() -> None:
     assert find_part(mask) == alone
 
 
+@pytest.mark.parametrize(("fullest", "counts"), [(40, False), (39, True)])
+def test_two_pixels_count_where_the_fullest_has_less_than_twenty_times_as_many(fullest: int, counts: bool) -> None:
+    for height, width, row, column in ((30, fullest, 10, 30), (fullest, 30, 30, 10)):
+        mask = part(20, 20, height, width, (80, 80))
+        alone = [side.item() for side in find_part(mask)]
+        along = (slice(row, row + 1), slice(column, column + 2)) if row < column else (slice(row, row + 2), column)
+        mask[0][along] = True
+        assert ([side.item() for side in find_part(mask)] != alone) == counts
+
+
 def test_a_crop_of_everything_is_clips_own_resize() -> None:
     image = torch.rand(2, 3, 60, 80)
     expected = resize(image, [48, 48], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
@@ -66,6 +76,23 @@ def test_clouds_and_masks_are_picked_not_mixed(side: int) -> None:
     assert torch.equal(crop_nearest(values, box(7, 11, side, side), (32, 32)), expected)
 
 
+@pytest.mark.parametrize("size", [(16, 24), (24, 16)])
+def test_crops_of_two_samples_need_not_be_square(size: tuple[int, int]) -> None:
+    """Boxes at the right, where there are no rows of that number; whole numbers of old pixels to a new one, too."""
+    image = torch.rand(2, 3, 60, 80)
+    boxes = PartBox(*(torch.tensor(side) for side in ([3.0, 20.0], [50.0, 46.0], [40.0, 32.0], [24.0, 32.0])))
+    cuts = image[:1, :, 3:43, 50:74], image[1:, :, 20:52, 46:78]
+    picked = torch.cat([torch.nn.functional.interpolate(cut, size, mode="nearest-exact") for cut in cuts])
+    assert torch.equal(crop_nearest(image, boxes, size), picked)
+    resized = torch.cat(
+        [resize(cut, list(size), InterpolationMode.BICUBIC, antialias=True).clamp(0, 1) for cut in cuts]
+    )
+    found = crop_image(image, boxes, size)
+    assert found.shape == resized.shape
+    inner = (..., slice(6, -6), slice(6, -6))
+    torch.testing.assert_close(found[inner], resized[inner], atol=1e-5, rtol=0)
+
+
 def test_a_map_comes_back_where_it_was_cut() -> None:
     anomaly_map = torch.rand(1, 32, 32)
     back = paste_map(anomaly_map, box(7, 11, 16, 16), (60, 80))
@@ -80,6 +107,18 @@ def test_a_map_enlarged_stays_in_its_range() -> None:
     back = paste_map(torch.ones(1, 8, 8), box(3, 5, 40, 40), (60, 80))
     torch.testing.assert_close(back[:, 3:43, 5:45], torch.ones(1, 40, 40))
     assert back.sum() == pytest.approx(1600)
+
+
+@pytest.mark.parametrize("shape", [(8, 10), (20, 26), (40, 48)])
+def test_a_map_is_enlarged_or_shrunk_bilinearly(shape: tuple[int, int]) -> None:
+    anomaly_map = torch.rand(2, *shape)
+    boxes = PartBox(*(torch.tensor(side) for side in ([3.0, 9.0], [5.0, 2.0], [24.0, 40.0], [32.0, 36.0])))
+    back = paste_map(anomaly_map, boxes, (60, 80))
+    for found, one, top, left, height, width in zip(back, anomaly_map, *boxes, strict=True):
+        rows, columns = slice(int(top), int(top + height)), slice(int(left), int(left + width))
+        expected = resize(one[None], [int(height), int(width)], antialias=True)[0]
+        torch.testing.assert_close(found[rows, columns], expected, atol=1e-5, rtol=0)
+        assert found.count_nonzero() == expected.count_nonzero()
 
 
 def test_samples_do_not_mix() -> None:
