@@ -35,7 +35,7 @@ def slow_views(image, xyz, foreground, rotations, size):
         if foreground[r, c] and foreground[r + i, c + j]
     ]
     enlargement = max((points[0, 2, n] / depth[0, k, n]).item() for k in range(len(rotations)) for n in index)
-    radius = math.floor(math.sqrt(0.5) * camera.focal * max(gaps) * enlargement + 0.5)
+    radius = min(15, math.floor(math.sqrt(0.5) * camera.focal * max(gaps) * enlargement + 0.5))
     images = np.ones((len(rotations), 3, size, size), np.float32)
     visible = np.zeros((len(rotations), height * width), bool)
     for k in range(len(rotations)):
@@ -69,6 +69,25 @@ def test_against_a_slow_z_buffer(shape, size, radius):
     np.testing.assert_array_equal(fast.images[0].numpy(), images)
     np.testing.assert_array_equal(fast.visible[0].numpy(), visible)
     assert 0 < visible.sum() < len(views) * foreground.sum()  # and some of the surface is hidden
+
+
+@pytest.mark.parametrize("size", [132, 136, 140])  # the outer points lie 15, 15 and 16 pixels from the image
+@pytest.mark.parametrize("rows", [False, True])
+def test_splats_of_points_outside_reach_into_the_image(size, rows):
+    """A square of four points, turned so that two come so near that they leave the image at both sides."""
+    side = torch.tensor([-0.1, 0.1])
+    xyz = torch.stack(torch.broadcast_tensors(side, side[:, None], torch.tensor(0.6)))[None]
+    turn = torch.tensor([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]])
+    if rows:
+        xyz, turn = xyz[:, [1, 0, 2]], turn[:, [1, 0, 2]][:, :, [1, 0, 2]]
+    image, foreground = torch.rand(1, 3, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool)
+    fast = render_views(image, xyz, foreground, turn, size)
+    images, visible, radius = slow_views(image[0], xyz[0], foreground[0], turn, size)
+    assert radius == 15
+    np.testing.assert_array_equal(fast.images[0].numpy(), images)
+    np.testing.assert_array_equal(fast.visible[0].numpy(), visible)
+    rim = fast.images[0, 0, 0, size // 2, [0, -1]] if not rows else fast.images[0, 0, 0, [0, -1], size // 2]
+    assert (rim < 1).all() == (size < 140)
 
 
 def test_positions_are_equation_4():
@@ -215,6 +234,11 @@ def test_wrong_shapes_are_named():
         render_views(image[:, :1], xyz, foreground, rotations, 16)
     with pytest.raises(ValueError, match="`foreground` has shape"):
         render_views(image, xyz, foreground[0], rotations, 16)
+
+
+def test_the_defaults_are_the_papers_views_at_240_pixels():
+    views = MultiViewRenderer()(*bumpy(0, 8, 8))
+    assert views.images.shape == (1, 5, 3, 240, 240)
 
 
 def test_rotations_stay_out_of_the_checkpoint():
