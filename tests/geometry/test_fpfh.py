@@ -83,12 +83,20 @@ def test_loops_find_the_same(radius: float, max_nn: int) -> None:
     np.testing.assert_allclose(found, slow_fpfh(points, normals, radius, max_nn), rtol=1e-10, atol=1e-10)
 
 
-def test_parts_of_the_cloud_are_computed_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pairs", [50, 5])  # of several points, of half a point
+def test_parts_of_the_cloud_are_computed_alike(monkeypatch: pytest.MonkeyPatch, pairs: int) -> None:
     points, normals = scattered(60)
     neighbours = find_neighbours(points, 1.0, 12)
     whole = fpfh(points, normals, neighbours)
-    monkeypatch.setattr("anomalib_clip3dad.geometry.fpfh._PAIRS_AT_ONCE", 50)
+    monkeypatch.setattr("anomalib_clip3dad.geometry.fpfh._PAIRS_AT_ONCE", pairs)
     assert torch.equal(fpfh(points, normals, neighbours), whole)
+
+
+def test_angles_are_computed_in_double_precision() -> None:
+    """Among these 73 500 angles are some that single precision puts into the neighbouring bin."""
+    points, normals = (each.float() for each in scattered(500, seed=25))
+    neighbours = find_neighbours(points, 1.0, 50)
+    assert torch.equal(fpfh(points, normals, neighbours), fpfh(points.double(), normals.double(), neighbours))
 
 
 def test_each_third_has_sum_200_and_empty_neighbourhoods_zero() -> None:
@@ -157,6 +165,17 @@ def test_organised_clouds_of_different_foregrounds() -> None:
         expected = slow_fpfh(points, normals, 0.06, 10)
         np.testing.assert_allclose(features[:, mask].T, expected, rtol=1e-5, atol=1e-5)
         assert not features[:, ~mask].any()
+
+
+@pytest.mark.parametrize("scale", [1, 3])  # limited by the numbers, by the radii
+def test_the_numbers_left_out_are_btfs(scale: float) -> None:
+    cloud = scale * bumpy_part(12, 14)[1]
+    points = cloud[:, cloud[2] > 0].T.double()
+    near = find_neighbours(points, 0.25, 100)
+    assert (near.indices[:, -1] < len(points)).all() == (scale == 1)
+    expected = fpfh(points, estimate_normals(points, find_neighbours(points, 0.1, 30)), near)
+    found = organised_fpfh(cloud[None], cloud[None, 2] > 0)[0]
+    torch.testing.assert_close(found[:, cloud[2] > 0].T, expected.float())
 
 
 def test_nothing_to_describe() -> None:
