@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from anomalib_clip3dad.geometry import foreground_mask, validity_mask
-from anomalib_clip3dad.geometry.plane import _fit, _frame_plane
+from anomalib_clip3dad.geometry.plane import _border, _fit, _frame_plane, _starts
 
 from .scenes import organise, pixel_rays
 
@@ -52,11 +52,12 @@ def test_box_on_a_tilted_table(rows, columns):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.4])
-def test_plane_is_that_of_its_own_points(share):
+@pytest.mark.parametrize("side", [1, -1])  # in front, behind
+def test_plane_is_that_of_its_own_points(share, side):
     rng = np.random.default_rng(1)
     depth = table(80, 60) + 0.0003 * rng.standard_normal((80, 60))
     wild = rng.random(depth.shape) < share
-    depth = np.where(wild, depth - rng.uniform(0.01, 0.1, depth.shape), depth)
+    depth = np.where(wild, depth - side * rng.uniform(0.01, 0.1, depth.shape), depth)
     depth[rng.random(depth.shape) < 0.3] = 0.0
     xyz = organise(depth)
     valid = validity_mask(xyz)
@@ -71,20 +72,64 @@ def test_plane_is_that_of_its_own_points(share):
     assert abs(away[valid[0].numpy()]).max() < 5e-5  # 0.05 mm
 
 
-def test_fit_against_least_squares():
+@pytest.mark.parametrize("scale", [0.01, 1, 100])
+def test_fit_against_least_squares(scale):
     rng = np.random.default_rng(2)
-    points = rng.uniform(-0.2, 0.2, (2, 3, 50)) + np.array([0.1, -0.3, 0.6])[:, None]
+    points = scale * (rng.uniform(-0.2, 0.2, (2, 3, 50)) + np.array([0.1, -0.3, 0.6])[:, None])
     weight = rng.random((2, 50))
     planes = _fit(torch.from_numpy(points).float(), torch.from_numpy(weight).float())
     for plane, (x, y, z), w in zip(planes, points, np.sqrt(weight), strict=True):
         expected = np.linalg.lstsq(np.stack((x, y, np.ones_like(x)), 1) * w[:, None], z * w, rcond=None)[0]
-        np.testing.assert_allclose(plane, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(plane, expected, rtol=1e-4, atol=1e-5 * scale)
 
 
 def test_points_on_a_line_give_a_level_plane():
     step = torch.linspace(-0.1, 0.1, 40)
     plane = _fit(torch.stack((step, 2 * step, 0.6 + 3 * step)), torch.ones(40))
     np.testing.assert_allclose(plane, [0.0, 0.0, 0.6], atol=1e-6)
+
+
+def test_border_is_the_frame_thinned_out_if_it_is_large():
+    for height, width in ((30, 44), (700, 900)):
+        number = torch.arange(height * width).reshape(1, 1, height, width)
+        frame = torch.ones(height, width, dtype=torch.bool)
+        frame[10:-10, 10:-10] = False
+        border = _border(number, 10).flatten().tolist()
+        assert len(set(border)) == len(border)
+        assert set(border) <= set(number[0, 0][frame].tolist())
+        assert min(frame.sum().item(), 4096) <= len(border) < 1.25 * 4096
+
+
+def test_first_fits_use_all_four_sides_and_four_quarters():
+    height, width, frame = 24, 30, 5
+    every, *sides_and_quarters = _starts(height, width, frame, torch.ones(()))[0]
+    assert every.all()
+    sides, quarters = sides_and_quarters[:4], sides_and_quarters[4:]
+    for r, c in np.ndindex(height, width):
+        near = (r < frame, height - 1 - r < frame, c < frame, width - 1 - c < frame)
+        assert [side[r, c].item() for side in sides] == list(near)
+        place = 2 * (r >= height / 2) + (c >= width / 2)
+        assert [quarter[r, c].item() for quarter in quarters] == [i == place for i in range(4)]
+
+
+@pytest.mark.parametrize("distance", [0.15, 0.6, 5.0])
+@pytest.mark.parametrize(("share", "expected"), [(0.08, False), (0.12, True), (0.4, True)])
+def test_plane_shows_in_a_tenth_of_the_frame_at_any_distance(distance, share, expected):
+    depth = distance / 0.6 * table(60, 80)
+    depth[np.random.default_rng(0).permutation(4800).reshape(60, 80) >= share * 4800] = 0.0
+    xyz = organise(depth)
+    assert _frame_plane(xyz, validity_mask(xyz), frame=10, distance=0.005)[1].item() == expected
+
+
+@pytest.mark.parametrize("fewer", [0, 1])
+def test_plane_agrees_with_half_of_the_frame(fewer):
+    """The left half of the image is a table, the right half noise far behind it."""
+    depth = table(40, 40)
+    depth[:, 20:] += np.random.default_rng(0).uniform(0.1, 1, (40, 20))
+    depth[0, :fewer] += 0.1
+    xyz = organise(depth)
+    found = _frame_plane(xyz, torch.ones(1, 40, 40, dtype=torch.bool), frame=10, distance=0.005)[1]
+    assert found.item() == (fewer == 0)
 
 
 def random_scene(rng, height, width):
@@ -126,9 +171,10 @@ def test_distance_is_perpendicular():
         assert mask[inside].all() == found == mask[inside].any()
 
 
-def test_what_lies_behind_the_plane_is_foreground_too():
+@pytest.mark.parametrize("side", [10, 20])  # up to as much as lies in front
+def test_what_lies_behind_the_plane_is_foreground_too(side):
     depth, above = box(table(80, 80), slice(20, 40), slice(20, 40))
-    depth, below = box(depth, slice(50, 60), slice(50, 60), -0.02)
+    depth, below = box(depth, slice(45, 45 + side), slice(45, 45 + side), -0.02)
     assert (foreground_mask(organise(depth))[0].numpy() == above | below).all()
 
 
@@ -228,6 +274,8 @@ def test_wrong_shapes_are_named():
     xyz = organise(table(40, 40))
     with pytest.raises(ValueError, match=r"`xyz` has shape .* wanted \(B, 3, H, W\)"):
         foreground_mask(xyz[0])
+    with pytest.raises(ValueError, match=r"`xyz` has shape \(1, 2, 40, 40\), wanted \(B, 3, H, W\)"):
+        foreground_mask(xyz[:, :2], torch.ones(1, 40, 40, dtype=torch.bool))
     with pytest.raises(ValueError, match="`valid` has shape"):
         foreground_mask(xyz, torch.ones(40, 40, dtype=torch.bool))
     with pytest.raises(ValueError, match="pass a smaller `frame`"):
