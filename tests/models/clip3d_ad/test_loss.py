@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from anomalib_clip3dad.models.clip3d_ad.loss import bidirectional_contrastive_loss, segmentation_loss
 
@@ -75,3 +76,17 @@ def test_segmentation_loss_under_autocast() -> None:
     anomaly_map, mask = torch.rand(1, 4, 4), torch.rand(1, 4, 4) > 0.5
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert segmentation_loss(anomaly_map, mask).dtype == torch.float32
+
+
+def test_cross_entropy_is_outside_autocast_which_refuses_it_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    given = functional.binary_cross_entropy
+
+    def watched(*args: torch.Tensor, **kwargs: str) -> torch.Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return given(*args, **kwargs)
+
+    monkeypatch.setattr(functional, "binary_cross_entropy", watched)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        segmentation_loss(torch.rand(1, 4, 4), torch.rand(1, 4, 4) > 0.5)
+    assert seen == [False]
