@@ -81,3 +81,22 @@ def test_empty_banks_are_refused() -> None:
     memory.remember(torch.zeros(1, 4, 2, 2))
     with pytest.raises(InputError, match=r"coreset_sampling_ratio=0.1: nothing would be left of 4 patches"):
         memory.choose_coreset(0.1, seed=0)
+
+
+def test_three_neighbours_unless_asked_for_others() -> None:
+    scores = []
+    for memory in (PatchMemory(), PatchMemory(3)):
+        memory.memory_bank = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
+        scores.append(memory(torch.ones(2, 4, 3, 3), (48, 48)).pred_score)
+    assert torch.equal(*scores)
+
+
+def test_one_patch_is_a_bank_and_what_was_remembered_is_used_once() -> None:
+    memory = PatchMemory()
+    with pytest.raises(InputError, match=r"nothing would be left of 0 patches"):
+        memory.choose_coreset(1.0, seed=0)
+    memory.remember(torch.rand(1, 3, 2, 2))
+    memory.choose_coreset(0.25, seed=0)
+    assert memory.memory_bank.shape == (1, 3)
+    with pytest.raises(InputError, match=r"nothing would be left of 0 patches"):
+        memory.choose_coreset(1.0, seed=0)
