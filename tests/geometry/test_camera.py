@@ -86,6 +86,17 @@ def test_a_point_on_the_rim_belongs_to_the_next_pixel_whatever_the_quotient_says
         assert found[0, 0, 0].tolist() == list(range(20))
 
 
+def test_a_point_just_short_of_the_rim_belongs_to_the_pixel_before_it():
+    eye = torch.zeros(1, 3)
+    camera = Camera(eye, eye, torch.ones(1), focal=64.0, principal=15.5)
+    columns = torch.arange(20) - 0.5 - 2**-12
+    points = torch.stack((2 * (columns - 15.5) / 64, torch.zeros(20), torch.full((20,), 2.0)))[None, None]
+    pixels, depth = project(points, camera)
+    for off in (-1e-3, 0.0, 1e-3):
+        found = nearest_pixels(points, pixels + off, depth, camera)
+        assert found[0, 0, 0].tolist() == list(range(-1, 19))
+
+
 def test_points_behind_the_camera_have_no_depth():
     eye = torch.tensor([[0.0, 0.0, 1.0]])
     camera = Camera(eye, eye, torch.ones(1), focal=10.0, principal=5.0)
