@@ -61,6 +61,27 @@ def test_normals_are_red_to_the_right_green_upwards_blue_towards_the_viewer() ->
             assert colours[0, view, :, n].tolist() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("paint", "views", "channels"),
+    [("colour", 1, 3), ("lit", 3, 3), ("grey", 3, 1), ("depth", 3, 1), ("normals", 3, 3)],
+)
+def test_points_of_a_batch_look_like_those_of_its_samples(paint: str, views: int, channels: int) -> None:
+    samples = [bumpy(seed, 20, 26) for seed in (2, 3)]
+    samples[1][2][:, :, 15:] = False
+    rotations = view_rotations(VIEWS)
+
+    def paints(image: torch.Tensor, xyz: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
+        xyz = xyz.where(foreground[:, None], 0.5)
+        camera = place_camera(xyz, foreground, 48)
+        turned = rotate(xyz.flatten(2), rotations, camera.centre)
+        return paint_points(paint, image, xyz, foreground, turned, rotations, camera)
+
+    together = paints(*(torch.cat(part) for part in zip(*samples, strict=True)))
+    assert together.shape == (2, views, channels, 520)
+    for found, sample in zip(together, samples, strict=True):
+        torch.testing.assert_close(found, paints(*sample)[0])
+
+
 def test_unknown_paints_are_named() -> None:
     for paint in PAINTS:
         check_paint(paint)
