@@ -71,12 +71,22 @@ def test_steps_of_hundred_thousandths_of_the_cloud_have_no_normal(share: float, 
 
 
 def test_normals_far_away_are_as_exact_as_near_by() -> None:
-    """Steps of powers of two at 4 m, which float32 holds exactly, as no sum of 25 such positions would be."""
+    """Multiples of 2^-20 m at 4 m, which float32 holds exactly, as no sum of 25 such positions would be."""
     step = torch.arange(11.0) * 2**-12
-    xyz = torch.stack(torch.broadcast_tensors(step, step[:, None], 4 + step / 4))[None]
+    xyz = torch.stack(torch.broadcast_tensors(step, step[:, None], 4 + step * 205 / 256))[None]
     found = surface_normals(xyz, torch.ones(1, 11, 11, dtype=torch.bool))
-    length = math.hypot(1, 1 / 4)
-    assert found[0, :, 5, 5].tolist() == pytest.approx([1 / 4 / length, 0, -1 / length], abs=1e-5)
+    length = math.hypot(1, 205 / 256)
+    assert found[0, :, 5, 5].tolist() == pytest.approx([205 / 256 / length, 0, -1 / length], abs=1e-5)
+
+
+def test_normals_of_a_plane_are_exact_up_to_a_ragged_border() -> None:
+    xyz, foreground = lattice((0.01, 0.0, 0.004), (0.002, 0.01, -0.003))
+    foreground &= torch.rand(1, 11, 11) < 0.8
+    known = (found := surface_normals(xyz, foreground)).square().sum(dim=1) > 0
+    assert known.sum() > 50
+    normal = torch.linalg.cross(torch.tensor([0.002, 0.01, -0.003]), torch.tensor([0.01, 0.0, 0.004]))
+    expected = (normal / normal.norm()).expand(int(known.sum()), 3)
+    torch.testing.assert_close(found.movedim(1, -1)[known], expected, atol=1e-4, rtol=0)
 
 
 def test_normals_of_a_batch_are_those_of_its_samples() -> None:
