@@ -23,6 +23,7 @@ def part(size: int = 24, dent: float = 0.0, turned: bool = False) -> tuple[Tenso
 def reference(xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
     """Pair by pair: the Darboux frame u = n, v = d x u / |d x u|, w = u x v at the point itself."""
     normals = surface_normals(xyz, foreground)[0].double()
+    known = foreground[0] & normals.any(dim=0)
     points, size = xyz[0].double(), xyz.shape[-2:]
     circle = [(round(4 * math.sin(2 * math.pi * i / 12)), round(4 * math.cos(2 * math.pi * i / 12))) for i in range(12)]
     cells = [side // parts for side, parts in zip(size, grid, strict=True)]
@@ -32,7 +33,7 @@ def reference(xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
             for down, right in circle:
                 other = (row + down, column + right)
                 if not all(0 <= place < side for place, side in zip(other, size, strict=True)) or not (
-                    foreground[0, row, column] and foreground[0][other]
+                    known[row, column] and known[other]
                 ):
                     continue
                 u, n = normals[:, row, column], normals[:, other[0], other[1]]
@@ -68,6 +69,21 @@ def test_pictures_and_patches_need_not_be_square(rows: slice, grid: tuple[int, i
     xyz, foreground = (each[..., rows, :] for each in part(dent=-0.003))
     found = surface_histograms(xyz, foreground, grid).square().double()
     torch.testing.assert_close(found, reference(xyz, foreground, grid), atol=2e-3, rtol=0)
+
+
+def test_points_without_a_normal_make_no_pairs() -> None:
+    xyz, foreground = part(dent=-0.003)
+    foreground[:, :8] = False
+    foreground[:, 4, 4::4] = True  # four pixels from their neighbours on the circle
+    found = surface_histograms(xyz, foreground, (3, 3)).square().double()
+    torch.testing.assert_close(found, reference(xyz, foreground, (3, 3)), atol=2e-3, rtol=0)
+
+
+def test_a_batch_is_its_samples() -> None:
+    samples = part(dent=-0.003), part(dent=0.002, turned=True)
+    samples[1][1][:, :, :9] = False
+    together = surface_histograms(*(torch.cat(each) for each in zip(*samples, strict=True)), (3, 3))
+    torch.testing.assert_close(together, torch.cat([surface_histograms(*sample, (3, 3)) for sample in samples]))
 
 
 def test_each_third_sums_to_one_and_nothing_is_there_without_points() -> None:
