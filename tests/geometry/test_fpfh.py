@@ -136,6 +136,12 @@ def test_neighbours_and_their_part_within(radius: float, max_nn: int) -> None:
             assert squared[len(near) :].isinf().all()
 
 
+def test_a_point_as_far_as_the_radius_is_no_neighbour() -> None:
+    points = torch.tensor([[0.0, 0, 1], [0.5, 0, 1], [0, 0.25, 1]])
+    for found in (find_neighbours(points, 0.5, 3), find_neighbours(points, 1.0, 3).within(0.5, 3)):
+        assert found.indices.tolist() == [[0, 2, 3], [1, 3, 3], [2, 0, 3]]
+
+
 def test_normals_are_the_direction_of_least_spread_towards_the_sensor() -> None:
     points, _ = scattered(60)
     points += torch.tensor([0.0, 0.0, 1.0])

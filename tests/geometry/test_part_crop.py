@@ -21,6 +21,8 @@ def part(top: int, left: int, height: int, width: int, size: tuple[int, int] = (
     ("where", "expected"),
     [
         ((20, 30, 8, 16), (14, 28, 20, 20)),  # the longer side and a quarter, the part in the middle
+        ((20, 30, 8, 17), (13, 28, 21, 21)),  # 21.25, up to a quarter less
+        ((20, 30, 8, 18), (12, 27, 23, 23)),  # 22.5
         ((0, 64, 16, 16), (0, 60, 20, 20)),  # moved into the image
         ((5, 4, 50, 70), (0, 0, 60, 80)),  # as much as there is
     ],

@@ -171,6 +171,12 @@ def test_distance_is_perpendicular():
         assert mask[inside].all() == found == mask[inside].any()
 
 
+@pytest.mark.parametrize(("side", "found"), [(5, False), (9, True)])
+def test_less_than_half_a_per_cent_is_no_part(side, found):
+    depth, inside = box(table(100, 100), slice(40, 40 + side), slice(40, 40 + side))
+    assert (foreground_mask(organise(depth))[0].numpy() == (inside if found else True)).all()
+
+
 @pytest.mark.parametrize("side", [10, 20])  # up to as much as lies in front
 def test_what_lies_behind_the_plane_is_foreground_too(side):
     depth, above = box(table(80, 80), slice(20, 40), slice(20, 40))

@@ -71,6 +71,17 @@ def test_against_a_slow_z_buffer(shape, size, radius):
     assert 0 < visible.sum() < len(views) * foreground.sum()  # and some of the surface is hidden
 
 
+def test_points_farther_from_the_camera_than_from_the_sensor_have_small_splats():
+    """A sensor of a wide angle: at the distance that fits them into the image, the gaps are smaller."""
+    image, xyz, foreground = bumpy(3, 20, 24)
+    xyz[:, :2] *= 4
+    fast = MultiViewRenderer((1, 27), 96)(image, xyz, foreground)
+    images, visible, radius = slow_views(image[0], xyz[0], foreground[0], view_rotations((1, 27)), 96)
+    assert 0 < radius < math.floor(math.sqrt(0.5) * 96 / 2 / math.tan(math.radians(30)) * 4 / (1.5 * 24))
+    np.testing.assert_array_equal(fast.images[0].numpy(), images)
+    np.testing.assert_array_equal(fast.visible[0].numpy(), visible)
+
+
 @pytest.mark.parametrize("size", [132, 136, 140])  # the outer points lie 15, 15 and 16 pixels from the image
 @pytest.mark.parametrize("rows", [False, True])
 def test_splats_of_points_outside_reach_into_the_image(size, rows):
