@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_clip3dad.command.report import report
 from anomalib_clip3dad.errors import MissingFileError
 from anomalib_clip3dad.report import Surface, surface_of, write_report, write_surface
 from anomalib_clip3dad.report.page import packed_picture, packed_surface
@@ -133,11 +132,6 @@ def test_pictures_are_no_wider_than_a_page(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(base64.b64decode(packed.partition(",")[2]))) as found:
         assert found.size == (980, 490)
         assert np.abs(np.asarray(found)[100, 100].astype(int) - [200, 20, 20]).max() < 6
-
-
-def test_the_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report(run)
-    assert capsys.readouterr().out == f"Report: {run / 'report.html'}\n"
 
 
 def browse(page: Path, *arguments: str) -> str:
