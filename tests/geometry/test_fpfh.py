@@ -115,6 +115,24 @@ def test_points_in_one_place_and_lines_along_a_normal() -> None:
     np.testing.assert_allclose(found, slow_fpfh(points, normals, 2.0, 4), rtol=1e-10, atol=1e-10)
 
 
+def test_the_frame_is_at_the_point_itself_where_both_normals_are_as_close_to_the_line() -> None:
+    points = torch.tensor([[0.0, 0, 1], [0.5, 0, 1], [0.5, 0.3, 1]], dtype=torch.float64)
+    normals = torch.tensor([[0.6, 0.8, 0], [0.6, 0, 0.8], [0, 0, 1]], dtype=torch.float64)
+    found = fpfh(points, normals, find_neighbours(points, 1.0, 2)).numpy()
+    np.testing.assert_allclose(found, slow_fpfh(points, normals, 1.0, 2), rtol=1e-10, atol=1e-10)
+    assert found[0, 22 + 8] >= 100  # phi = 0.6; from the other point it would be -0.6
+
+
+def test_the_largest_angles_are_in_the_last_bins() -> None:
+    """Normals that are opposite, and one that is v itself."""
+    points = torch.tensor([[0.0, 0, 1], [0.5, 0, 1]], dtype=torch.float64)
+    for other, bins in (([0.0, 0, -1], [10, 16, 27]), ([0.0, -1, 0], [5, 21, 27])):
+        normals = torch.tensor([[0.0, 0, 1], other], dtype=torch.float64)
+        found = fpfh(points, normals, find_neighbours(points, 1.0, 2)).numpy()
+        np.testing.assert_allclose(found, slow_fpfh(points, normals, 1.0, 2), rtol=1e-10, atol=1e-10)
+        assert (found[0, bins] >= 100).all()
+
+
 def test_turning_the_cloud_changes_nothing() -> None:
     points, normals = scattered(50)
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))).Q
