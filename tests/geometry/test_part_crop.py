@@ -23,12 +23,13 @@ def part(top: int, left: int, height: int, width: int, size: tuple[int, int] = (
         ((20, 30, 8, 16), (14, 28, 20, 20)),  # the longer side and a quarter, the part in the middle
         ((20, 30, 8, 17), (13, 28, 21, 21)),  # 21.25, up to a quarter less
         ((20, 30, 8, 18), (12, 27, 23, 23)),  # 22.5
+        ((59, 79, 1, 1), (59, 79, 1, 1)),  # one pixel, the last
         ((0, 64, 16, 16), (0, 60, 20, 20)),  # moved into the image
         ((5, 4, 50, 70), (0, 0, 60, 80)),  # as much as there is
     ],
 )
 def test_the_square_lies_around_the_part(where: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    assert tuple(int(side) for side in find_part(part(*where))) == expected
+    assert tuple(side.item() for side in find_part(part(*where))) == expected
 
 
 def test_each_sample_has_its_own_and_an_empty_one_the_whole_picture() -> None:
@@ -76,6 +77,15 @@ def test_clouds_and_masks_are_picked_not_mixed(side: int) -> None:
     cut = values[:, :, 7 : 7 + side, 11 : 11 + side]
     expected = torch.nn.functional.interpolate(cut, (32, 32), mode="nearest-exact")
     assert torch.equal(crop_nearest(values, box(7, 11, side, side), (32, 32)), expected)
+
+
+def test_picked_pixels_are_exact_whatever_the_sizes() -> None:
+    """Those under the middles of the new ones, by whole numbers."""
+    values = torch.arange(40.0).expand(1, 1, 1, 40)
+    for old in range(1, 31):
+        for new in range(1, 31):
+            found = crop_nearest(values, box(0, 6, 1, old), (1, new))[0, 0, 0]
+            assert found.tolist() == [6 + old * (2 * i + 1) // (2 * new) for i in range(new)]
 
 
 @pytest.mark.parametrize("size", [(16, 24), (24, 16)])
