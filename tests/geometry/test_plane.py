@@ -83,9 +83,10 @@ def test_fit_against_least_squares(scale):
         np.testing.assert_allclose(plane, expected, rtol=1e-4, atol=1e-5 * scale)
 
 
-def test_points_on_a_line_give_a_level_plane():
+@pytest.mark.parametrize("slope", [2, 1.001, 0.9999])
+def test_points_on_a_line_give_a_level_plane(slope):
     step = torch.linspace(-0.1, 0.1, 40)
-    plane = _fit(torch.stack((step, 2 * step, 0.6 + 3 * step)), torch.ones(40))
+    plane = _fit(torch.stack((step, slope * step, 0.6 + 3 * step)), torch.ones(40))
     np.testing.assert_allclose(plane, [0.0, 0.0, 0.6], atol=1e-6)
 
 
@@ -286,6 +287,9 @@ def test_wrong_shapes_are_named():
         foreground_mask(xyz, torch.ones(40, 40, dtype=torch.bool))
     with pytest.raises(ValueError, match="pass a smaller `frame`"):
         foreground_mask(xyz[..., :20])
+    with pytest.raises(ValueError, match="pass a smaller `frame`"):
+        foreground_mask(xyz[:, :, :20])
+    assert foreground_mask(xyz[..., :21, :21]).shape == (1, 21, 21)
 
 
 class _Foreground(nn.Module):

@@ -70,6 +70,13 @@ def test_steps_of_hundred_thousandths_of_the_cloud_have_no_normal(share: float, 
     assert found[0, :, 5, 5].tolist() == pytest.approx([0, 0, -known], abs=1e-4)
 
 
+def test_a_cloud_reaches_to_its_farthest_point_on_either_side() -> None:
+    for far in (-0.4, 0.4):
+        xyz, foreground = lattice((0.01, 0.0, 0.0), (0.0, 1e-6, 0.0))
+        xyz[0, 1, 1, 1] = far  # beyond the window of the point in the middle
+        assert not surface_normals(xyz, foreground)[0, :, 5, 5].any()
+
+
 def test_normals_far_away_are_as_exact_as_near_by() -> None:
     """Multiples of 2^-20 m at 4 m, which float32 holds exactly, as no sum of 25 such positions would be."""
     step = torch.arange(11.0) * 2**-12
