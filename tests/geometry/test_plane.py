@@ -83,7 +83,7 @@ def test_fit_against_least_squares(scale):
         np.testing.assert_allclose(plane, expected, rtol=1e-4, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("slope", [2, 1.001, 0.9999])
+@pytest.mark.parametrize("slope", [2, 1.0003, -1.0003])  # of much and of nearly no difference between the variances
 def test_points_on_a_line_give_a_level_plane(slope):
     step = torch.linspace(-0.1, 0.1, 40)
     plane = _fit(torch.stack((step, slope * step, 0.6 + 3 * step)), torch.ones(40))
