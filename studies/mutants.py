@@ -4,6 +4,8 @@
 Each mutant first meets the tests that mirror its file, with the file's own examples, and, if it lives, all tests of
 geometry (files of geometry only). Results are kept: a second run tries only those that lived before.
 
+Needs a system with `fork`.
+
 python studies/mutants.py geometry models/clip3d_ad/loss.py
 """
 
@@ -350,7 +352,7 @@ def end(mutant: Mutant, tests: list[str]) -> str:
     return order.failed or "import"
 
 
-def tests_for(file: str, known: dict[str, tuple[float, list[str]]]) -> list[str]:
+def those_needed(file: str, known: dict[str, tuple[float, list[str]]]) -> list[str]:
     """The tests that call a file: its own before others, the quick before the slow."""
     own = tuple(f"{name}::" for name in of_file(file))
     mine = [test for test in known if test.startswith(own)]
@@ -416,7 +418,7 @@ def main() -> None:
     known = alone(lambda: watched(files))
     if not known or isinstance(known, str):
         sys.exit("the tests fail as the package is")
-    tests = {file: tests_for(file, known) for file in files}
+    tests = {file: those_needed(file, known) for file in files}
     if without := [file for file in files if not tests[file]]:
         sys.exit(f"no tests of {', '.join(without)}")
     out.parent.mkdir(parents=True, exist_ok=True)
