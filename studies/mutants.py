@@ -2,7 +2,8 @@
 """Mutation testing: changes the package in one place at a time and sees whether a test fails.
 
 Each mutant first meets the tests that mirror its file, with the file's own examples, and, if it lives, all tests of
-geometry (files of geometry only). Results are kept: a second run tries only those that lived before.
+geometry (files of geometry only). Results are kept: a second run tries only those that lived before. Delete the file of
+results (`--out`) after a change of the package, or to try all again.
 
 Needs a system with `fork`.
 
