@@ -19,8 +19,8 @@ from anomalib_clip3dad.labels import FAULTY, GOOD
 
 from .surface import Surface, read_surface
 
-_WIDEST = 980  # pixels of a panel
-_QUALITY = 70
+_WIDEST = 860  # pixels of a panel
+_QUALITY = 60
 _DEEPEST = 6  # folders of a name
 NAME = "report.html"
 
