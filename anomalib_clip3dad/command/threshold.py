@@ -38,8 +38,8 @@ def threshold(
         raise InputError(msg)
     check_checkpoint(checkpoint, "CHECKPOINT")
     model = Torch(checkpoint, "cpu").model
-    listed = pairs_of(data)
-    pairs = [pair for pair in listed if sample_digest(*pair) not in set(model.training_digests)]
+    listed, shots = pairs_of(data), set(model.training_digests)
+    pairs = [pair for pair in listed if sample_digest(*pair) not in shots]
     if not pairs:
         msg = f"{data}: all {len(listed)} parts are shots, which tell nothing of new parts; give other good parts"
         raise InputError(msg)
@@ -57,8 +57,8 @@ def threshold(
     write_checkpoint(content, target)
     over = sum((score > found).item() for score in scores)
     console = Console(soft_wrap=True)
-    if shots := len(listed) - len(pairs):
-        console.print(f"{shots} of {len(listed)} parts are shots and left out.")
+    if left_out := len(listed) - len(pairs):
+        console.print(f"{left_out} of {len(listed)} parts are shots and left out.")
     console.print(f"Threshold {before:.4f} -> {found:.4f}: {over} of {len(scores)} good parts lie above it.")
     if false_alarms * len(scores) < 1:
         least = math.ceil(1 / false_alarms) if false_alarms else None

@@ -15,6 +15,20 @@ from anomalib_clip3dad.errors import InputError
 _AT_ONCE = 4096  # patches whose distances to the bank are computed at once
 
 
+def check_sampling_ratio(ratio: float) -> None:
+    """Raise if a share of patches to keep cannot be one.
+
+    Args:
+        ratio: See `PatchMemory.choose_coreset`.
+
+    Raises:
+        ValueError: If it is not in (0, 1].
+    """
+    if not 0 < ratio <= 1:
+        msg = f"coreset_sampling_ratio={ratio}: a share in (0, 1] is needed"
+        raise InputError(msg)
+
+
 class PatchMemory(DynamicBufferMixin):
     """PatchCore's memory bank for any features; coreset and anomaly map are anomalib's.
 

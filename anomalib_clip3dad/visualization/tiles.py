@@ -128,7 +128,7 @@ def _draw_heat(image: np.ndarray, anomaly_map: np.ndarray, mask: np.ndarray | No
     place.imshow(colours, extent=_extent(image), interpolation="bilinear")
     if mask is not None:
         _outline(place, image, mask, _OUTLINE)
-    return Scale(ScalarMappable(norm, _HEAT), "raw score" if not inside else "score, 0.5 = threshold")
+    return Scale(ScalarMappable(norm, _HEAT), "score")
 
 
 def _draw_evidence(values: np.ndarray, place: Axes) -> Scale:

@@ -17,6 +17,7 @@ from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.models.backbone import load_backbone
 from anomalib_clip3dad.models.bank import ShotBankMixin
 from anomalib_clip3dad.models.base import RGBXYZModel
+from anomalib_clip3dad.models.patch_memory import check_sampling_ratio
 
 from .torch_model import BtfModel
 
@@ -69,9 +70,7 @@ class Btf(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         if mode not in MODES:
             msg = f"mode={mode!r}: give one of {', '.join(MODES)}"
             raise InputError(msg)
-        if not 0 < coreset_sampling_ratio <= 1:
-            msg = f"coreset_sampling_ratio={coreset_sampling_ratio}: a share in (0, 1] is needed"
-            raise InputError(msg)
+        check_sampling_ratio(coreset_sampling_ratio)
         self._image_size = (image_size, image_size)  # for the default pre-processor
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         with_rgb = mode != "fpfh"

@@ -20,6 +20,7 @@ from anomalib_clip3dad.models.backbone import load_backbone
 from anomalib_clip3dad.models.bank import ShotBankMixin
 from anomalib_clip3dad.models.base import RGBXYZModel
 from anomalib_clip3dad.models.frozen_cache import join
+from anomalib_clip3dad.models.patch_memory import check_sampling_ratio
 
 from .adaptation import Adaptation, AdaptationSettings
 from .cloud_features import load_cloud_features
@@ -122,7 +123,10 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             patch_budget=patch_budget,
             least_variance=least_variance,
         )
-        _check(image_size, patch_size, coreset_sampling_ratio)
+        check_sampling_ratio(coreset_sampling_ratio)
+        if patch_size < 1 or image_size % patch_size:
+            msg = f"image_size={image_size}, patch_size={patch_size}: the size must be a multiple of the patch's"
+            raise InputError(msg)
         self._image_size = (image_size, image_size)  # for the default pre-processor
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         cloud = load_cloud_features(cloud_features, pointmae_weights)
@@ -205,13 +209,3 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             msg += "cloud_features='histograms'"
             raise InputError(msg)
         return super().to_onnx(*args, **kwargs)
-
-
-def _check(image_size: int, patch_size: int, coreset_sampling_ratio: float) -> None:
-    """Raise if an argument outside the adaptation cannot be used."""
-    if patch_size < 1 or image_size % patch_size:
-        msg = f"image_size={image_size}, patch_size={patch_size}: the size must be a multiple of the patch's"
-        raise InputError(msg)
-    if not 0 < coreset_sampling_ratio <= 1:
-        msg = f"coreset_sampling_ratio={coreset_sampling_ratio}: a share in (0, 1] is needed"
-        raise InputError(msg)
