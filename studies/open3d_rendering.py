@@ -79,7 +79,7 @@ class Open3D:
         scene.add_geometry("part", cloud, self.material)
         self.renderer.setup_camera(intrinsics(camera), extrinsics(camera), SIDE, SIDE)
         # Open3D would set the clipping planes by the part before its rotation
-        distance = camera.distance[0].item()
+        distance = camera.distance[0, 0].item()
         scene.camera.set_projection(intrinsics(camera), 0.1 * distance, 3 * distance, SIDE, SIDE)
         pictures = []
         for rotation in rotations:
@@ -97,7 +97,7 @@ def intrinsics(camera: Camera) -> Any:
 def extrinsics(camera: Camera) -> Any:
     """T of Eq. 4."""
     matrix = np.eye(4)
-    matrix[:3, 3] = -camera.eye[0].numpy()
+    matrix[:3, 3] = -camera.eye[0, 0].numpy()
     return matrix
 
 

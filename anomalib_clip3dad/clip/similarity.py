@@ -14,7 +14,7 @@ def anomalous_share(embeddings: Tensor, text: Tensor, temperature: float = 0.07)
 
     Args:
         embeddings: (..., C), image embeddings of any length.
-        text: (2, C), text embeddings: normal, anomalous.
+        text: (2, C), text embeddings: normal, anomalous; or (B, 2, C), those of each sample of (B, N, C) embeddings.
         temperature: Temperature of the softmax, gamma or tau.
 
     Returns:
@@ -23,7 +23,7 @@ def anomalous_share(embeddings: Tensor, text: Tensor, temperature: float = 0.07)
     # never in half precision, whose coarse steps, divided by 0.07, would make different scores equal
     with torch.autocast(embeddings.device.type, enabled=False):
         image, state = (functional.normalize(side.float(), dim=-1) for side in (embeddings, text))
-        return (image @ state.T / temperature).softmax(dim=-1)[..., 1]
+        return (image @ state.mT / temperature).softmax(dim=-1)[..., 1]
 
 
 def patch_shares(features: Tensor, text: Tensor, temperature: float = 0.07, seen: Tensor | None = None) -> Tensor:

@@ -2,17 +2,16 @@
 """The frozen vision tower: one pass gives the [CLS] embedding and the patch tokens of any blocks."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from threading import get_ident
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from anomalib_clip3dad.errors import InputError
+
+from .tower_parts import TowerParts, find_parts, hooked
 
 _MEMORY = 1 << 29  # bytes for the activations of one pass; more images take several passes
 _COPIES = 16  # float32 copies of the tokens in a block: input, norm, q, k, v, attention, the MLP's 4 + 4, some more
@@ -23,58 +22,6 @@ class VisionFeatures(NamedTuple):
 
     cls: Tensor  # (N, C): [CLS] after ln_post and projection, not normalised, as `encode_image` gives it
     tokens: list[Tensor]  # (N, N_p, D) per requested block: patch tokens row by row, without [CLS]
-
-
-class _OpenClipParts:
-    """Access to the parts of open_clip's own vision transformer that a tower needs."""
-
-    prefix = 1  # tokens before the patches: [CLS]
-
-    def __init__(self, visual: Any) -> None:
-        self.visual = visual
-        self.blocks, self.final_norm = visual.transformer.resblocks, visual.ln_post
-        # in the blocks of open_clip up to 2.26.0 the token axis comes first, later the batch axis (open_clip #910)
-        self.batch_first = getattr(visual.transformer, "batch_first", False)
-
-    @property
-    def projection(self) -> Tensor:
-        return self.visual.proj
-
-    @property
-    def grid_size(self) -> tuple[int, int]:
-        return self.visual.grid_size
-
-
-class _TimmParts:
-    """Access to the same parts of a timm vision transformer inside open_clip's `TimmModel`."""
-
-    batch_first = True
-
-    def __init__(self, visual: Any) -> None:
-        self.visual = visual
-        self.blocks, self.final_norm = visual.trunk.blocks, visual.trunk.norm
-        self.prefix = visual.trunk.num_prefix_tokens
-
-    @property
-    def projection(self) -> Tensor:
-        return self.visual.head.proj.weight.T
-
-    @property
-    def grid_size(self) -> tuple[int, int]:
-        return self.visual.trunk.patch_embed.grid_size
-
-
-def _find_parts(visual: Any) -> _OpenClipParts | _TimmParts:
-    trunk = getattr(visual, "trunk", None)
-    if isinstance(trunk, VisionTransformer) and trunk.global_pool == "token" and hasattr(visual.head, "proj"):
-        return _TimmParts(visual)
-    plain = getattr(getattr(visual, "transformer", None), "resblocks", None) is not None
-    if plain and getattr(visual, "proj", None) is not None and getattr(visual, "attn_pool", None) is None:
-        return _OpenClipParts(visual)
-    kind = type(visual if trunk is None else trunk).__name__
-    msg = "clip_model: a vision transformer with a [CLS] token and a linear projection is needed, as in "
-    msg += f"ViT-B-16-plus-240; this one has a {kind}"
-    raise InputError(msg)
 
 
 class VisionTower(nn.Module):
@@ -99,7 +46,7 @@ class VisionTower(nn.Module):
     def __init__(self, visual: nn.Module, layers: Sequence[int] | None = None, with_last: bool = False) -> None:
         super().__init__()
         # in a tuple, so that the tower's modules are not registered twice
-        self._parts = (_find_parts(visual),)
+        self._parts = (find_parts(visual),)
         blocks = self._parts[0].blocks
         layers = sorted({math.ceil(len(blocks) * k / 4) for k in (2, 3, 4)}) if layers is None else layers
         wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
@@ -148,26 +95,14 @@ class VisionTower(nn.Module):
         """Stay in evaluation mode: the tower is frozen."""
         return super().train(mode=False)
 
-    @contextmanager
-    def _taking(self) -> Iterator[dict[int, Tensor]]:
-        """Collect the outputs of the requested blocks while the tower runs in this thread."""
-        taken: dict[int, Tensor] = {}
-        thread = get_ident()
+    @property
+    def parts(self) -> TowerParts:
+        """Access to the blocks."""
+        return self._parts[0]
 
-        def take(layer: int) -> Any:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                if get_ident() == thread:  # the hook also sees what other threads read at the same time
-                    taken[layer] = output
-
-            return hook
-
-        blocks = self._parts[0].blocks
-        handles = [blocks[layer - 1].register_forward_hook(take(layer)) for layer in set(self.layers)]
-        try:
-            yield taken
-        finally:
-            for handle in handles:
-                handle.remove()
+    def normalised(self, images: Tensor) -> Tensor:
+        """Apply CLIP's mean and standard deviation to RGB in [0, 1]."""
+        return (images - self.mean) / self.std
 
     @property
     def images_per_pass(self) -> int:
@@ -206,11 +141,15 @@ class VisionTower(nn.Module):
 
     def _read(self, images: Tensor, num_deep: int | None) -> VisionFeatures:
         """Compute the features of images (N, 3, S, S) in one pass."""
-        with self._taking() as taken:
-            cls = self.visual((images - self.mean) / self.std)
-        parts = self._parts[0]
-        layout = "n t d -> n t d" if parts.batch_first else "t n d -> n t d"
-        tokens = [rearrange(taken[layer], layout)[:, parts.prefix :] for layer in self.layers]
+        taken: dict[int, Tensor] = {}
+        parts = self.parts
+
+        def take(layer: int) -> Any:
+            return lambda _inputs, output: taken.__setitem__(layer, output)
+
+        with hooked([(parts.blocks[layer - 1], take(layer)) for layer in set(self.layers)]):
+            cls = self.visual(self.normalised(images))
+        tokens = [parts.batched(taken[layer])[:, parts.prefix :] for layer in self.layers]
         if num_deep is not None and num_deep < images.shape[0]:
             # cloned, because a view would keep the tokens of all images in memory
             tokens = [*(layer[:num_deep].clone() for layer in tokens[:-1]), tokens[-1]]

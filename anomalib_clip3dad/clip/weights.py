@@ -9,6 +9,7 @@ from typing import Any
 
 import open_clip
 from open_clip.factory import convert_to_custom_text_state_dict, resize_pos_embed
+from open_clip.push_to_hf_hub import HF_SAFE_WEIGHTS_NAME
 from torch import Tensor, nn
 
 from anomalib_clip3dad.errors import InputError, MissingFileError, UnreachableError
@@ -21,6 +22,8 @@ open_clip.add_model_config(Path(__file__).parent / "model_configs")
 
 # `pretrained="small"` reads MODEL.safetensors here; SHA256SUMS, in the format of sha256sum, lists the models.
 _SMALL = Path(__file__).parent / "small"
+
+_HUB = "hf-hub:"  # what open_clip, too, calls repositories of the Hugging Face hub
 
 # Seed of the random weights of `pretrained=None`: checkpoints hold no frozen weights, so the tower must be the same
 # again when they are loaded.
@@ -36,8 +39,9 @@ def load_clip(clip_model: str, pretrained: str | Path | None, image_size: int | 
     Args:
         clip_model: An open_clip architecture, or ViT-Ti-Lite0-16-240 of this package.
         pretrained: One of open_clip's tags for it (downloaded once to open_clip's cache), "small" for the weights of
-            ViT-Ti-Lite0-16-240 that come with this package, the path of a local file (.safetensors, or .pt / .bin with
-            a state dict), or None for random weights, drawn with a fixed seed.
+            ViT-Ti-Lite0-16-240 that come with this package, "hf-hub:OWNER/NAME" for the safetensors of a repository of
+            the hub, the path of a local file (.safetensors, or .pt / .bin with a state dict), or None for random
+            weights, drawn with a fixed seed.
         image_size: Height and width of the input images; position embeddings are interpolated. None: the size that the
             model was trained on.
 
@@ -110,6 +114,8 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
         msg = "pretrained='openai': these weights are a TorchScript archive, which cannot be read without running it; "
         msg += "give pretrained=PATH of a state dict and the architecture whose name ends in -quickgelu"
         raise InputError(msg)
+    if pretrained.startswith(_HUB):
+        return _from_hub(pretrained)
     tags = [tag for tag in open_clip.list_pretrained_tags_by_model(clip_model) if tag != "openai"]
     tags += ["small"] if clip_model in _small_sums() else []
     known = f"known tags of {clip_model}: {', '.join(tags) or 'none'}"
@@ -124,6 +130,21 @@ def _find_weights(clip_model: str, pretrained: str) -> Path:
         msg = f"pretrained={pretrained!r}: the weights of {clip_model} cannot be reached ({error}). On a machine with "
         msg += f"a network they come from {url}; copy that file here and give pretrained=PATH, or give pretrained=None "
         msg += "(null) for random weights"
+        raise UnreachableError(msg) from None
+
+
+def _from_hub(pretrained: str) -> Path:
+    """Download safetensors of the hub, once to its cache."""
+    repository = pretrained.removeprefix(_HUB)
+    try:
+        return Path(open_clip.download_pretrained_from_hf(repository, filename=HF_SAFE_WEIGHTS_NAME))
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        msg = f"pretrained={pretrained!r}: {HF_SAFE_WEIGHTS_NAME} of {repository} cannot be reached ({reason}). On a "
+        msg += (
+            f"machine with a network it comes from https://huggingface.co/{repository}; copy that file here and give "
+        )
+        msg += "pretrained=PATH, or give pretrained=None (null) for random weights"
         raise UnreachableError(msg) from None
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rendering camera, and Eq. 2 and 4: rotating a cloud in front of it and projecting it."""
+"""The rendering cameras, and Eq. 2 and 4: rotating a cloud in front of them and projecting it."""
 
 import math
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .organised import check_shape
@@ -19,13 +20,13 @@ _NEAR = 1e-4  # metres: points nearer than this, or behind the camera, have no p
 
 
 class Camera(NamedTuple):
-    """One camera per sample, the same for all views; x right, y down, z forward, as in the sensor frame.
+    """A camera per sample for all views, or one for each view; x right, y down, z forward, as in the sensor frame.
 
     Attributes:
         centre: `(B, 3)`, metres, sensor frame: centre of rotation, the mean of the foreground points rounded to
             1/8192 m.
-        eye: `(B, 3)`, metres, sensor frame: position of the camera, which looks along +z.
-        distance: `(B,)`, metres from `eye` to the centre of the foreground's box, rounded to 1/65536 m.
+        eye: `(B, v or 1, 3)`, metres, sensor frame: position of the camera, which looks along +z.
+        distance: `(B, v or 1)`, metres from `eye` to the centre of the foreground's box, rounded to 1/65536 m.
         focal: Focal length in pixels.
         principal: Column and row of the principal point in pixels; pixel centres are at integers.
     """
@@ -38,7 +39,7 @@ class Camera(NamedTuple):
 
     @property
     def pixel_size(self) -> Tensor:
-        """`(B,)`, metres: the length that one pixel spans at `distance`."""
+        """`(B, v or 1)`, metres: the length that one pixel spans at `distance`."""
         return self.distance / self.focal
 
 
@@ -68,13 +69,38 @@ def place_camera(xyz: Tensor, foreground: Tensor, size: int) -> Camera:
     count = inside.sum(dim=(2, 3))
     # the last bits of sums differ between runtimes; unrounded, they would change every pixel of the views
     centre = (xyz.where(inside, 0.0).sum(dim=(2, 3)) / count.clamp(min=1) / _CENTRE_STEP).round() * _CENTRE_STEP
-    low = xyz.where(inside, math.inf).amin(dim=(2, 3)).where(count > 0, 0.0)
-    high = xyz.where(inside, -math.inf).amax(dim=(2, 3)).where(count > 0, 0.0)
-    distance = _DISTANCE * (high - low).amax(dim=1).clamp(min=_MIN_EDGE)
-    distance = (distance / _DISTANCE_STEP).round() * _DISTANCE_STEP
-    x, y, z = ((low + high) / 2).unbind(dim=1)
-    eye = torch.stack((x, y, z - distance), dim=1)
+    points, drawn = rearrange(xyz, "b c h w -> b 1 c (h w)"), rearrange(foreground, "b h w -> b 1 (h w)")
+    eye, distance = _in_front(points, drawn)
     return Camera(centre, eye, distance, focal=size / 2 / math.tan(_HALF_FIELD_OF_VIEW), principal=size / 2 - 0.5)
+
+
+def place_in_each_view(camera: Camera, turned: Tensor, drawn: Tensor) -> Camera:
+    """Place a camera in front of the cloud as each view turns it, as Open3D's viewer does.
+
+    GS-CLIP renders so (PointAD's renderings): the longest side of the turned cloud spans 71 % of every view, so the
+    scale differs between views.
+
+    Args:
+        camera: Result of `place_camera`.
+        turned: `(B, v, 3, N)`, metres, the cloud rotated for each view.
+        drawn: `(B, 1, N)` bool, the points that are drawn.
+
+    Returns:
+        The camera with `eye` `(B, v, 3)` and `distance` `(B, v)`.
+    """
+    eye, distance = _in_front(turned, drawn)
+    return camera._replace(eye=eye, distance=distance)
+
+
+def _in_front(points: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Position (B, v, 3) and distance (B, v) of cameras in front of the boxes of points (B, v, 3, N)."""
+    inside, some = drawn[:, :, None], drawn.any(dim=2)[..., None]
+    low = points.where(inside, math.inf).amin(dim=3).where(some, 0.0)
+    high = points.where(inside, -math.inf).amax(dim=3).where(some, 0.0)
+    distance = _DISTANCE * (high - low).amax(dim=2).clamp(min=_MIN_EDGE)
+    distance = (distance / _DISTANCE_STEP).round() * _DISTANCE_STEP
+    x, y, z = ((low + high) / 2).unbind(dim=2)
+    return torch.stack((x, y, z - distance), dim=2), distance
 
 
 def rotate(points: Tensor, rotations: Tensor, centre: Tensor) -> Tensor:
@@ -116,12 +142,12 @@ def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> eye = torch.tensor([[0.0, 0.0, 1.0]])
-        >>> camera = Camera(eye, eye, torch.tensor([1.0]), focal=100.0, principal=49.5)
+        >>> camera = Camera(eye, eye[:, None], torch.tensor([[1.0]]), focal=100.0, principal=49.5)
         >>> project(torch.tensor([0.1, -0.2, 3.0]).reshape(1, 1, 3, 1), camera)
         (tensor([[[[54.5000],
                   [39.5000]]]]), tensor([[[2.]]]))
     """
-    seen = points - camera.eye[:, None, :, None]
+    seen = points - camera.eye[..., None]
     depth = seen[:, :, 2]
     pixels = camera.focal * seen[:, :, :2] / depth.clamp(min=_NEAR)[:, :, None] + camera.principal
     return pixels, depth.where(depth > _NEAR, math.inf)
@@ -145,12 +171,12 @@ def nearest_pixels(points: Tensor, pixels: Tensor, depth: Tensor, camera: Camera
 
     Example:
         >>> eye = torch.tensor([[0.0, 0.0, 0.0]])
-        >>> camera = Camera(eye, eye, torch.tensor([1.0]), focal=100.0, principal=49.5)
+        >>> camera = Camera(eye, eye[:, None], torch.tensor([[1.0]]), focal=100.0, principal=49.5)
         >>> points = torch.tensor([0.1, -0.2, 2.0]).reshape(1, 1, 3, 1)
         >>> nearest_pixels(points, *project(points, camera), camera).flatten().tolist()
         [55.0, 40.0]
     """
-    ray = camera.focal * (points - camera.eye[:, None, :, None])[:, :, :2]
+    ray = camera.focal * (points - camera.eye[..., None])[:, :, :2]
     proposed = (pixels + 0.5).floor()
     lower, upper = ((proposed + rim - camera.principal) * depth[:, :, None] for rim in (-0.5, 0.5))
     return proposed - (ray < lower).to(pixels.dtype) + (ray >= upper).to(pixels.dtype)

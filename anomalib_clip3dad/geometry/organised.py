@@ -27,7 +27,7 @@ def validity_mask(xyz: Tensor) -> Tensor:
 
     The paper does not specify this; our choice. A point is measured if its three coordinates are finite and it lies in
     front of the camera. This one test covers both ways in which sensors write "no data", (0, 0, 0) and NaN. Compute the
-    mask once per cloud and pass it on.
+    mask once per cloud and pass it on. Unorganised clouds have no camera, and only (0, 0, 0) and NaN are no points.
 
     Args:
         xyz: `(B, 3, H, W)`, metres, camera frame (x right, y down, z forward), (0, 0, 0) or non-finite = not measured.
@@ -41,11 +41,22 @@ def validity_mask(xyz: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> cloud = torch.tensor([[0.1, 0.2, 0.5], [0.0, 0.0, 0.0], [float("nan"), 0.0, 0.5]])
-        >>> validity_mask(cloud.T.reshape(1, 3, 1, 3))
-        tensor([[[ True, False, False]]])
+        >>> validity_mask(cloud.T.reshape(1, 3, 3, 1))[..., 0]
+        tensor([[ True, False, False]])
     """
     check_shape("xyz", xyz, "(B, 3, H, W)")
+    if is_unorganised(xyz):
+        return isfinite(xyz).all(dim=1) & (xyz != 0).any(dim=1)
     return isfinite(xyz).all(dim=1) & (xyz[:, 2] > 0)
+
+
+def is_unorganised(xyz: Tensor) -> bool:
+    """Whether clouds are mere lists of points, which a single row says: no sensor has one.
+
+    Args:
+        xyz: `(B, 3, H, W)`; `(B, 3, 1, N)` is unorganised, with (0, 0, 0) = no point.
+    """
+    return xyz.shape[2] == 1
 
 
 def resize_organised(xyz: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,17 +72,20 @@ def resize_organised(xyz: Tensor, size: tuple[int, int]) -> Tensor:
         size: Rows and columns of the result.
 
     Returns:
-        `(B, 3, *size)`, metres, camera frame; every point that was not measured is exactly (0, 0, 0).
+        `(B, 3, *size)`, metres, camera frame; every point that was not measured is exactly (0, 0, 0). An unorganised
+        cloud keeps its points.
 
     Raises:
         ValueError: If `xyz` is not `(B, 3, H, W)`.
 
     Example:
         >>> import torch
-        >>> resize_organised(torch.arange(1.0, 13.0).reshape(1, 3, 1, 4), (1, 2))[0, :, 0].tolist()
-        [[1.0, 3.0], [5.0, 7.0], [9.0, 11.0]]
+        >>> resize_organised(torch.arange(1.0, 25.0).reshape(1, 3, 2, 4), (2, 2))[0, :, 0].tolist()
+        [[1.0, 3.0], [9.0, 11.0], [17.0, 19.0]]
     """
     check_shape("xyz", xyz, "(B, 3, H, W)")
+    if is_unorganised(xyz):
+        return xyz.where(validity_mask(xyz)[:, None], 0.0)
     # picked by index, since the "nearest" mode of other runtimes rounds differently
     rows, columns = (_nearest(xyz.shape[axis], size[axis], xyz) for axis in (-2, -1))
     xyz = xyz.index_select(-2, rows).index_select(-1, columns)

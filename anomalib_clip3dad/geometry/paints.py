@@ -16,7 +16,9 @@ PAINTS = ("colour", "lit", "grey", "depth", "normals")
 """How views are painted: the image's colours; the same lit from the camera; a grey surface lit from the camera; depth,
 the nearest point black; the direction that the surface faces, as a colour."""
 
-_GREY = 0.7  # brightness of a surface facing the light: Open3D's default for clouds, as in GS-CLIP and PointAD
+GREY = 0.7
+"""Brightness of a grey surface facing the light: Open3D's default for clouds, as in GS-CLIP and PointAD."""
+
 _FARTHEST = 0.9  # brightness of the largest depth; white = no surface
 
 
@@ -55,7 +57,7 @@ def paint_points(
     if paint == "colour":
         return colours
     if paint == "depth":
-        return _relative_depth(turned[:, :, 2:], rearrange(foreground, "b h w -> b 1 1 (h w)"))
+        return relative_depth(turned[:, :, 2:], rearrange(foreground, "b h w -> b 1 1 (h w)"))
     normals = rearrange(surface_normals(xyz, foreground), "b c h w -> b c (h w)")
     if paint == "normals":
         known = normals.square().sum(dim=1)[:, None, None] > 0
@@ -64,11 +66,19 @@ def paint_points(
         right_up_near = facing * turned.new_tensor([1.0, -1.0, -1.0])[:, None]
         return (right_up_near + 1) / 2
     light = head_light(normals, turned, rotations, camera)[:, :, None]
-    return light * (colours if paint == "lit" else _GREY)
+    return light * (colours if paint == "lit" else GREY)
 
 
-def _relative_depth(depth: Tensor, drawn: Tensor) -> Tensor:
-    """0 at a view's nearest point, `_FARTHEST` at its farthest; 0 if all depths are equal."""
+def relative_depth(depth: Tensor, drawn: Tensor) -> Tensor:
+    """Depth within each view, as a brightness.
+
+    Args:
+        depth: `(B, v, 1, N)`, metres.
+        drawn: `(B, 1, 1, N)` bool, the points that are drawn.
+
+    Returns:
+        `(B, v, 1, N)`: 0 at a view's nearest point, 0.9 at its farthest; 0 if all depths are equal.
+    """
     near = depth.where(drawn, math.inf).amin(dim=3, keepdim=True)
     far = depth.where(drawn, -math.inf).amax(dim=3, keepdim=True)
     extent = (far - near).clamp(min=1e-12)

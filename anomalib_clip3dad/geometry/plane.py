@@ -8,7 +8,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 
-from .organised import check_shape, validity_mask
+from .organised import check_shape, is_unorganised, validity_mask
 
 # Chosen on 300 random scenes, tilted, one to three boxes on 10 to 45 % of the frame: 99.3 % of the planes recovered.
 _L1_ROUNDS = 5  # without them 98.3 %, with more no better
@@ -27,7 +27,8 @@ def foreground_mask(xyz: Tensor, valid: Tensor | None = None, *, frame: int = 10
 
     The paper uses "a foreground mask using depth image" (section 3.3.1) and says no more, so the method is our choice.
     Its baselines fit the plane to a 10-pixel frame by RANSAC (3D-ADS); we use reweighted least squares, which gives the
-    same bits each time and can be exported. A cloud without a background plane is all foreground.
+    same bits each time and can be exported. A cloud without a background plane is all foreground, and so is an
+    unorganised one.
 
     Args:
         xyz: `(B, 3, H, W)`, metres, camera frame (x right, y down, z forward), (0, 0, 0) or non-finite = not measured.
@@ -47,6 +48,8 @@ def foreground_mask(xyz: Tensor, valid: Tensor | None = None, *, frame: int = 10
     if valid.shape != (xyz.shape[0], *xyz.shape[2:]):
         msg = f"`valid` has shape {tuple(valid.shape)}, wanted (B, H, W) of `xyz`, which is {tuple(xyz.shape)}."
         raise ValueError(msg)
+    if is_unorganised(xyz):
+        return valid
     if min(xyz.shape[2:]) <= 2 * frame:
         msg = f"`xyz` has {tuple(xyz.shape[2:])} pixels, wanted more than {2 * frame} a side: pass a smaller `frame`."
         raise ValueError(msg)

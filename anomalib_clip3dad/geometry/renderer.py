@@ -5,11 +5,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .camera import nearest_pixels, place_camera, project, rotate
+from .camera import Camera, nearest_pixels, place_camera, place_in_each_view, project, rotate
 from .organised import check_shape
 from .paints import check_paint, paint_points
 from .splat import MAX_RADIUS, depth_in_pixels, grow, ray_spacing, splat_radius, visible_points, z_buffer
@@ -31,6 +32,24 @@ class Views(NamedTuple):
     images: Tensor
     positions: Tensor
     visible: Tensor
+
+
+class Raster(NamedTuple):
+    """One rasterisation: which point each pixel of each view shows, for any number of paints.
+
+    Attributes:
+        camera: The camera of each sample, or of each of its views.
+        turned: `(B, v, 3, N)`, metres, the points rotated for each view.
+        positions: `(B, v, 2, N)`, u = column, v = row of every point in each view, as in `Views`.
+        visible: `(B, v, N)` bool, as in `Views`.
+        shown: `(B, v, S, S)` int32, index of the point that a pixel shows; N = no point.
+    """
+
+    camera: Camera
+    turned: Tensor
+    positions: Tensor
+    visible: Tensor
+    shown: Tensor
 
 
 class MultiViewRenderer(nn.Module):
@@ -97,15 +116,54 @@ def render_views(
         remedy = "resize them to the same rows and columns (`resize_organised` for the cloud)"
         msg = f"`image` has shape {tuple(image.shape)}, wanted that of `xyz`, {tuple(xyz.shape)}: {remedy}."
         raise ValueError(msg)
+    raster = rasterise(xyz, foreground, rotations, size)
+    colours = paint_points(paint, image, xyz, foreground, raster.turned, rotations, raster.camera)
+    height = xyz.shape[2]
+    return Views(
+        images=draw_points(colours, raster.shown).expand(-1, -1, 3, -1, -1),
+        positions=rearrange(raster.positions, "b v c (h w) -> b v h w c", h=height),
+        visible=rearrange(raster.visible, "b v (h w) -> b v h w", h=height),
+    )
+
+
+def rasterise(
+    xyz: Tensor,
+    foreground: Tensor,
+    rotations: Tensor,
+    size: int,
+    spacing: Tensor | None = None,
+    camera_per_view: bool = False,
+) -> Raster:
+    """Rotate, project and splat each sample's foreground; what the points look like is up to `draw_points`.
+
+    CLIP3D-AD, Eq. 2 and 4, and the geometry of Eq. 3; see `render_views`.
+
+    Args:
+        xyz: `(B, 3, H, W)`, metres, sensor frame; anything outside `foreground`.
+        foreground: `(B, H, W)` bool, what is drawn; a subset of the measured points.
+        rotations: `(v, 3, 3)`, on the device of `xyz`.
+        size: S, rows and columns of the views.
+        spacing: `(B,)`, metres between neighbouring points of clouds that are not organised; None measures it between
+            neighbouring pixels (`ray_spacing`).
+        camera_per_view: Fit the camera to the turned cloud of every view (`place_in_each_view`), as GS-CLIP does.
+
+    Returns:
+        The raster.
+    """
     camera = place_camera(xyz, foreground, size)
     # points that are not drawn may be NaN, which no later masking would remove
     xyz = xyz.where(foreground[:, None], camera.centre[..., None, None])
     points, drawn = rearrange(xyz, "b c h w -> b c (h w)"), rearrange(foreground, "b h w -> b 1 (h w)")
     turned = rotate(points, rotations, camera.centre)
+    if camera_per_view:
+        camera = place_in_each_view(camera, turned, drawn)
     pixels, depth = project(turned, camera)
 
-    enlargement = (points[:, None, 2] / depth).where(drawn, 0.0).amax(dim=(1, 2))
-    radius = splat_radius(ray_spacing(xyz, foreground), enlargement, camera.focal)
+    # the sensor's rays part with depth; a spacing in metres does not
+    from_sensor = points[:, None, 2] if spacing is None else torch.ones_like(points[:, None, 2])
+    enlargement = (from_sensor / depth).where(drawn, 0.0).amax(dim=(1, 2))
+    spacing = ray_spacing(xyz, foreground) if spacing is None else spacing
+    radius = splat_radius(spacing, enlargement, camera.focal)
     # the canvas is one splat wider on all sides, for points outside the image whose splats reach into it
     nearest, canvas = nearest_pixels(turned, pixels, depth, camera) + MAX_RADIUS, size + 2 * MAX_RADIUS
     on_canvas = ((nearest >= 0) & (nearest < canvas)).all(dim=2)
@@ -115,19 +173,16 @@ def render_views(
     cells = row * canvas + column
 
     buffer = grow(z_buffer(cells, depth, canvas), radius)
-    visible = visible_points(buffer, cells, depth, radius) & in_image
-    height = xyz.shape[2]
-    shown = buffer.point[:, :, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS]
-    colours = paint_points(paint, image, xyz, foreground, turned, rotations, camera)
-    images = draw_points(colours, shown).expand(-1, -1, 3, -1, -1)
-    return Views(
-        images=images,
-        positions=rearrange(pixels.where(drawn[:, :, None], -1.0), "b v c (h w) -> b v h w c", h=height),
-        visible=rearrange(visible, "b v (h w) -> b v h w", h=height),
+    return Raster(
+        camera=camera,
+        turned=turned,
+        positions=pixels.where(drawn[:, :, None], -1.0),
+        visible=visible_points(buffer, cells, depth, radius) & in_image,
+        shown=buffer.point[:, :, MAX_RADIUS:-MAX_RADIUS, MAX_RADIUS:-MAX_RADIUS],
     )
 
 
-def draw_points(values: Tensor, point: Tensor) -> Tensor:
+def draw_points(values: Tensor, point: Tensor, background: float = _WHITE) -> Tensor:
     """Give every pixel of every view the value of the point it shows.
 
     CLIP3D-AD, Eq. 3.
@@ -135,11 +190,12 @@ def draw_points(values: Tensor, point: Tensor) -> Tensor:
     Args:
         values: `(B, v, C, N)`, values of the points in each view, or `(B, 1, C, N)` if they are the same in all views.
         point: `(B, v, S, S)` int32, index of the point shown; N = no point.
+        background: Value where there is no point; 1 is white.
 
     Returns:
-        `(B, v, C, S, S)`, 1 (white) where there is no point.
+        `(B, v, C, S, S)`.
     """
-    # one white point after the last one, so that index N needs no special case
-    colours = functional.pad(values, (0, 1), value=_WHITE).expand(-1, point.shape[1], -1, -1)
+    # one point of the background after the last one, so that index N needs no special case
+    colours = functional.pad(values, (0, 1), value=background).expand(-1, point.shape[1], -1, -1)
     index = repeat(point.long(), "b v r s -> b v c (r s)", c=values.shape[2])
     return rearrange(colours.gather(3, index), "b v c (r s) -> b v c r s", r=point.shape[2])

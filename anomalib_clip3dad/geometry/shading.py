@@ -2,7 +2,6 @@
 """Normals and brightness of a surface lit from the camera, which shows shape that colours do not."""
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
@@ -79,7 +78,7 @@ def turned_normals(normals: Tensor, rotations: Tensor) -> Tensor:
     return rotations[:, :, 0, None] * x + rotations[:, :, 1, None] * y + rotations[:, :, 2, None] * z
 
 
-def head_light(normals: Tensor, points: Tensor, rotations: Tensor, camera: Camera) -> Tensor:
+def head_light(normals: Tensor, points: Tensor, rotations: Tensor, camera: Camera, two_sided: bool = False) -> Tensor:
     """Brightness of rotated points under a light at the camera: the cosine between normal and line of sight.
 
     Args:
@@ -87,12 +86,14 @@ def head_light(normals: Tensor, points: Tensor, rotations: Tensor, camera: Camer
         points: `(B, v, 3, N)`, metres, rotated.
         rotations: `(v, 3, 3)`, rotations of the points.
         camera: Camera of each sample.
+        two_sided: Take each normal towards the camera, for those whose sign means nothing.
 
     Returns:
         `(B, v, N)` in [0, 1]; 1 where the normal is unknown.
     """
     turned = turned_normals(normals, rotations)
-    sight = points - rearrange(camera.eye, "b c -> b 1 c 1")
+    sight = points - camera.eye[..., None]
     cosine = -(turned * sight).sum(dim=2) / _length(sight, dim=2).clamp(min=1e-12)
     known = normals.square().sum(dim=1)[:, None] > 0
+    cosine = cosine.abs() if two_sided else cosine
     return cosine.clamp(0, 1).where(known, 1.0)

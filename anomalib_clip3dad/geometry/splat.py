@@ -102,7 +102,7 @@ def depth_in_pixels(depth: Tensor, camera: Camera) -> Tensor:
     """
     # the factor is rounded to steps of 64 (1 in 30 000 for a hand-sized part), so that it is the same in every runtime
     factor = (1024 / camera.pixel_size / 64).round().clamp(min=1) * 64
-    return (depth * factor[:, None, None]).round() / 1024
+    return (depth * factor[..., None]).round() / 1024
 
 
 def z_buffer(cells: Tensor, depth: Tensor, size: int) -> ZBuffer:

@@ -73,6 +73,35 @@ def view_rotations(views: Sequence[int]) -> Tensor:
     return rotation_matrix(*angles.unbind(dim=1)).float()
 
 
+SCAN_ANGLES: tuple[tuple[float, ...], tuple[float, ...]] = ((-45, -15, 0, 15, 45), (-30, -15, 15, 30))
+"""Degrees about x, then about y, of GS-CLIP's nine views of a surface seen from one side (MVTec 3D-AD, by PointAD)."""
+
+SURROUNDING_ANGLES: tuple[tuple[float, ...], tuple[float, ...]] = ((-144, -108, -72, -36, 0, 36, 72, 108, 144), ())
+"""The same for clouds scanned from all sides (Real3D-AD, by PointAD)."""
+
+
+def axis_rotations(about_x: Sequence[float], about_y: Sequence[float]) -> Tensor:
+    """Compose the rotations of views about one axis at a time, as GS-CLIP and PointAD do.
+
+    Args:
+        about_x: Angles about the x axis in degrees, right-handed.
+        about_y: Angles about the y axis in degrees, right-handed.
+
+    Returns:
+        `(v, 3, 3)` float32, those about x first.
+
+    Example:
+        >>> axis_rotations((90,), (90,)).round().int().tolist()
+        [[[1, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 1, 0], [-1, 0, 0]]]
+    """
+    x, y = (torch.tensor(angles, dtype=torch.float64).deg2rad() for angles in (about_x, about_y))
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    pitch = _matrix((one, zero, zero), (zero, x.cos(), -x.sin()), (zero, x.sin(), x.cos()))
+    zero, one = torch.zeros_like(y), torch.ones_like(y)
+    yaw = _matrix((y.cos(), zero, y.sin()), (zero, one, zero), (-y.sin(), zero, y.cos()))
+    return torch.cat([pitch, yaw]).float()
+
+
 def _matrix(*rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Matrix (..., 3, 3) from three rows of three entries (...)."""
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)

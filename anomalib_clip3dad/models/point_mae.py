@@ -9,12 +9,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from anomalib_clip3dad.errors import InputError, MissingFileError
+from anomalib_clip3dad.geometry.sampling import distances, farthest_points, interpolate
 from anomalib_clip3dad.weights import load_safely
 
 from .pooling import pool_to_grid
 
 _BLOCKS = (3, 7, 11)  # whose outputs are used, counted from 0: the 4th, 8th and 12th, as in M3DM
-_EPSILON = 1e-8  # square metres, added to squared distances that features are weighted by
 
 
 def check_pointmae(file: str | Path, network: nn.Module) -> None:
@@ -32,55 +32,6 @@ def check_pointmae(file: str | Path, network: nn.Module) -> None:
     if lacking := [name for name in network.state_dict() if name not in there]:
         msg = f"pointmae_weights={file}: {lacking[0]} is not in it; give Point-MAE's pretrain.pth"
         raise InputError(msg)
-
-
-def farthest_points(points: Tensor, count: int) -> Tensor:
-    """Choose points that cover a cloud, each the farthest from those before; the first is farthest from the centroid.
-
-    Pointnet++ (arXiv 1706.02413) starts anywhere, as does anomalib, at random; a fixed start gives the same features
-    each time.
-
-    Args:
-        points: `(N, 3)`, metres.
-        count: Number of points to choose, at most N.
-
-    Returns:
-        `(count,)` int64, indices of the points.
-
-    Example:
-        >>> line = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [9, 0, 0]])
-        >>> farthest_points(line, 3).tolist()
-        [3, 0, 2]
-    """
-    distances = (points - points.mean(dim=0)).square().sum(dim=1)
-    chosen = [distances.argmax()]
-    distances = torch.full_like(distances, torch.inf)
-    for _ in range(count - 1):
-        distances = torch.minimum(distances, (points - points[chosen[-1]]).square().sum(dim=1))
-        chosen.append(distances.argmax())
-    return torch.stack(chosen)
-
-
-def interpolate(values: Tensor, places: Tensor, points: Tensor) -> Tensor:
-    """Interpolate features between the three nearest places, weighted by inverse squared distance, as Pointnet++.
-
-    Args:
-        values: `(G, C)`, features.
-        places: `(G, 3)`, metres, where they are.
-        points: `(N, 3)`, metres, where they are wanted.
-
-    Returns:
-        `(N, C)`.
-
-    Example:
-        >>> ends = torch.tensor([[0.0, 0, 0], [3.0, 0, 0]])
-        >>> interpolate(torch.tensor([[0.0], [5.0]]), ends, torch.tensor([[1.0, 0, 0]])).round().item()
-        1.0
-    """
-    distances, nearest = _distances(points, places).topk(min(3, len(places)), largest=False)
-    weights = 1 / (distances.square() + _EPSILON)
-    weights = weights / weights.sum(dim=1, keepdim=True)
-    return (weights[..., None] * values[nearest]).sum(dim=1)
 
 
 class PointMae(nn.Module):
@@ -137,13 +88,8 @@ class PointMae(nn.Module):
         """Features (N, 1152) of points (N, 3)."""
         network = self.network
         centres = points[farthest_points(points, min(self.num_group, len(points)))]
-        nearest = _distances(centres, points).topk(min(self.group_size, len(points)), largest=False).indices
+        nearest = distances(centres, points).topk(min(self.group_size, len(points)), largest=False).indices
         tokens = network.encoder((points[nearest] - centres[:, None])[None])
         outputs = network.blocks(tokens, network.pos_embed(centres[None]))
         features = torch.cat([network.norm(outputs[block])[0] for block in _BLOCKS], dim=1)
         return interpolate(features, centres, points)
-
-
-def _distances(one: Tensor, other: Tensor) -> Tensor:
-    """Distances (N, M) in metres; not by a matrix product, whose rounding would hide a tenth of a millimetre."""
-    return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")

@@ -21,7 +21,7 @@ def test_camera_of_a_known_box():
     # to 1/8192 m, and to 1/65536 m
     np.testing.assert_allclose(camera.centre[0], [205 / 8192, 2458 / 8192, 4301 / 8192], atol=1e-7)
     assert camera.distance.item() == pytest.approx(round(1.2124356 * 0.2 * 65536) / 65536)
-    np.testing.assert_allclose(camera.eye[0], [0.05, 0.3, 0.525 - 1.2124356 * 0.2], atol=1e-5)
+    np.testing.assert_allclose(camera.eye[0, 0], [0.05, 0.3, 0.525 - 1.2124356 * 0.2], atol=1e-5)
     assert camera.focal == pytest.approx(207.846097)
     assert camera.principal == 119.5
     # the largest edge, at the distance of the box's centre, spans 1 / 1.4 of the image
@@ -36,7 +36,9 @@ def test_camera_without_a_box_is_finite(points):
     assert all(part.isfinite().all() for part in camera[:3])
     # as if the part had an edge of 1 mm
     assert camera.distance.item() == pytest.approx(1.2124356e-3, abs=1 / 65536)
-    assert camera.eye[0].tolist() == pytest.approx([0.5 * points, 0.5 * points, 0.5 * points - camera.distance.item()])
+    assert camera.eye[0, 0].tolist() == pytest.approx(
+        [0.5 * points, 0.5 * points, 0.5 * points - camera.distance.item()]
+    )
 
 
 def test_a_part_of_just_over_a_millimetre_has_its_share_of_the_image():
@@ -66,7 +68,7 @@ def test_equation_4_against_the_matrices():
     pixels, depth = project(points, camera)
     focal = image_size / 2 / math.tan(math.radians(30))
     intrinsic = np.array([[focal, 0, image_size / 2 - 0.5], [0, focal, image_size / 2 - 0.5], [0, 0, 1]])
-    extrinsic = np.hstack((np.eye(3), -camera.eye[0].double().numpy()[:, None]))
+    extrinsic = np.hstack((np.eye(3), -camera.eye[0, 0].double().numpy()[:, None]))
     for k in range(2):
         for i in range(30):
             scaled = intrinsic @ extrinsic @ np.append(points[0, k, :, i].double().numpy(), 1.0)
@@ -77,7 +79,7 @@ def test_equation_4_against_the_matrices():
 def test_a_point_on_the_rim_belongs_to_the_next_pixel_whatever_the_quotient_says():
     """Depth and focal length are powers of two, so that products are exact; the quotient is off as some make it."""
     eye = torch.zeros(1, 3)
-    camera = Camera(eye, eye, torch.ones(1), focal=64.0, principal=15.5)
+    camera = Camera(eye, eye[:, None], torch.ones(1, 1), focal=64.0, principal=15.5)
     columns = torch.arange(20) - 0.5  # rims: u = k - 1/2 belongs to k
     points = torch.stack((2 * (columns - 15.5) / 64, torch.zeros(20), torch.full((20,), 2.0)))[None, None]
     pixels, depth = project(points, camera)
@@ -88,7 +90,7 @@ def test_a_point_on_the_rim_belongs_to_the_next_pixel_whatever_the_quotient_says
 
 def test_a_point_just_short_of_the_rim_belongs_to_the_pixel_before_it():
     eye = torch.zeros(1, 3)
-    camera = Camera(eye, eye, torch.ones(1), focal=64.0, principal=15.5)
+    camera = Camera(eye, eye[:, None], torch.ones(1, 1), focal=64.0, principal=15.5)
     columns = torch.arange(20) - 0.5 - 2**-12
     points = torch.stack((2 * (columns - 15.5) / 64, torch.zeros(20), torch.full((20,), 2.0)))[None, None]
     pixels, depth = project(points, camera)
@@ -99,7 +101,7 @@ def test_a_point_just_short_of_the_rim_belongs_to_the_pixel_before_it():
 
 def test_points_behind_the_camera_have_no_depth():
     eye = torch.tensor([[0.0, 0.0, 1.0]])
-    camera = Camera(eye, eye, torch.ones(1), focal=10.0, principal=5.0)
+    camera = Camera(eye, eye[:, None], torch.ones(1, 1), focal=10.0, principal=5.0)
     points = torch.tensor([[0.1, 0.2, 0.5], [0.1, 0.2, 1.0], [0.1, 0.2, 1.5]]).T[None, None]
     pixels, depth = project(points, camera)
     assert depth[0, 0].tolist() == [math.inf, math.inf, 0.5]
@@ -108,7 +110,7 @@ def test_points_behind_the_camera_have_no_depth():
 
 def test_points_within_a_tenth_of_a_millimetre_of_the_camera_have_no_depth():
     eye = torch.zeros(1, 3)
-    camera = Camera(eye, eye, torch.ones(1), focal=10.0, principal=5.0)
+    camera = Camera(eye, eye[:, None], torch.ones(1, 1), focal=10.0, principal=5.0)
     points = torch.tensor([[0.0, 0.0, 0.9e-4], [1.1e-4, 0.0, 1.1e-4]]).T[None, None]
     pixels, depth = project(points, camera)
     assert depth[0, 0].tolist() == pytest.approx([math.inf, 1.1e-4])

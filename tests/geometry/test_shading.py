@@ -114,7 +114,7 @@ def test_head_light_is_the_cosine_to_the_line_of_sight() -> None:
     assert light.shape == (1, 2, 256)
     for view, rotation in enumerate(rotations):
         for point in torch.nonzero(inside.flatten())[:, 0][::7].tolist():
-            sight = turned[0, view, :, point] - camera.eye[0]
+            sight = turned[0, view, :, point] - camera.eye[0, 0]
             expected = -(rotation @ normals[0].flatten(1)[:, point]) @ sight / sight.norm()
             torch.testing.assert_close(light[0, view, point], expected.clamp(0, 1))
 
@@ -128,7 +128,7 @@ def test_head_light_of_two_samples_with_some_normals_unknown() -> None:
     normals = torch.nn.functional.normalize(torch.randn(2, 3, 256) * (torch.rand(2, 3, 256) < 0.5), dim=1)
     light = head_light(normals, turned, rotations, camera)
     for sample, view, point in torch.cartesian_prod(torch.arange(2), torch.arange(2), torch.arange(0, 256, 9)).tolist():
-        normal, sight = normals[sample, :, point], turned[sample, view, :, point] - camera.eye[sample]
+        normal, sight = normals[sample, :, point], turned[sample, view, :, point] - camera.eye[sample, 0]
         cosine = -(rotations[view] @ normal) @ sight / sight.norm() if normal.any() else torch.tensor(1.0)
         torch.testing.assert_close(light[sample, view, point], cosine.clamp(0, 1))
 

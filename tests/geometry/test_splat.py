@@ -69,13 +69,13 @@ def test_radius_reaches_every_place_of_a_turned_lattice():
 
 
 def test_depth_is_counted_in_pixels():
-    camera = Camera(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([1.0, 0.5]), focal=100.0, principal=0.0)
+    camera = Camera(torch.zeros(2, 3), torch.zeros(2, 1, 3), torch.tensor([[1.0], [0.5]]), focal=100.0, principal=0.0)
     depth = torch.tensor([[[1.0, 0.02]], [[1.0, math.inf]]])
     assert depth_in_pixels(depth, camera)[:, 0].tolist() == [[100.0, 2.0], [200.0, math.inf]]
     step = depth_in_pixels(torch.tensor([[[0.123456]], [[0.5]]]), camera) * 1024
     assert torch.equal(step, step.round())
     # a cloud of kilometres, whose pixels span 16 m, and one so large that a pixel is less than the least factor
-    far = camera._replace(distance=torch.tensor([1600.0, 1e5]))
+    far = camera._replace(distance=torch.tensor([[1600.0], [1e5]]))
     assert depth_in_pixels(torch.full((2, 1, 1), 1600.0), far).flatten().tolist() == [100, 100]
 
 

@@ -10,7 +10,7 @@ from anomalib.models.image.cfm.utils import interpolating_points
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.models.point_mae import PointMae, farthest_points, interpolate
+from anomalib_clip3dad.models.point_mae import PointMae
 from anomalib_clip3dad.models.pooling import pool_to_grid
 from tests.conftest import bumpy_part
 
@@ -30,25 +30,6 @@ def batch(count: int = 2) -> tuple[Tensor, Tensor]:
     for row in range(count):
         foreground[row, : 4 + 6 * row] = False  # another mask for each
     return xyz, foreground
-
-
-def test_farthest_points_against_a_loop() -> None:
-    points = torch.rand(40, 3)
-    chosen = [int(((points - points.mean(dim=0)) ** 2).sum(dim=1).argmax())]
-    while len(chosen) < 12:
-        nearest = [min(float((point - points[each]).norm()) for each in chosen) for point in points]
-        chosen.append(nearest.index(max(nearest)))
-    assert farthest_points(points, 12).tolist() == chosen
-
-
-def test_interpolation_against_a_loop() -> None:
-    values, places, points = torch.rand(7, 4), torch.rand(7, 3), torch.rand(10, 3)
-    for point, found in zip(points, interpolate(values, places, points), strict=True):
-        squared = ((places - point) ** 2).sum(dim=1)
-        nearest = squared.argsort()[:3]
-        shares = 1 / (squared[nearest] + 1e-8)
-        expected = sum(share * values[place] for share, place in zip(shares, nearest, strict=True)) / shares.sum()
-        torch.testing.assert_close(found, expected)
 
 
 def test_with_a_group_for_each_point_it_is_anomalibs_network(weights: Path) -> None:
