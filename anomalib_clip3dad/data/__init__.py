@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
     from anomalib_clip3dad.data.intrinsics import Intrinsics, read_intrinsics
     from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ, MVTec3DXYZDataset
+    from anomalib_clip3dad.data.point_clouds import PointClouds
+    from anomalib_clip3dad.data.point_files import PointFile, read_labelled_points, read_points
     from anomalib_clip3dad.data.reading import read_organised, read_sample
     from anomalib_clip3dad.data.shots import KShotSampler, choose_shots
     from anomalib_clip3dad.data.toy3d import Toy3D
@@ -24,12 +26,16 @@ __all__ = [
     "KShotSampler",
     "MVTec3DXYZ",
     "MVTec3DXYZDataset",
+    "PointClouds",
+    "PointFile",
     "RGBXYZBatch",
     "RGBXYZItem",
     "Toy3D",
     "choose_shots",
     "read_intrinsics",
+    "read_labelled_points",
     "read_organised",
+    "read_points",
     "read_sample",
 ]
 
@@ -45,6 +51,10 @@ __getattr__ = lazily(
         "read_intrinsics": ".intrinsics",
         "MVTec3DXYZ": ".mvtec_3d",
         "MVTec3DXYZDataset": ".mvtec_3d",
+        "PointClouds": ".point_clouds",
+        "PointFile": ".point_files",
+        "read_labelled_points": ".point_files",
+        "read_points": ".point_files",
         "read_organised": ".reading",
         "read_sample": ".reading",
         "KShotSampler": ".shots",

@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,24 @@ class FewShotDataModule(AnomalibDataModule):
         """Where the samples are."""
 
     @property
+    def categories(self) -> list[str]:
+        """All categories of the data set, sorted; this one alone if it has no others."""
+        return [self.category]
+
+    def of_category(self, category: str) -> "FewShotDataModule":
+        """Make the same data module for another category, not set up yet.
+
+        Args:
+            category: Name of the category.
+        """
+        other = copy(self)
+        for made in ("train_data", "val_data", "test_data"):
+            other.__dict__.pop(made, None)
+        other.category = category
+        other._is_setup = False
+        return other
+
+    @property
     def is_few_shot(self) -> bool:
         """Whether the training samples are a chosen few."""
         return self.k_shot is not None or self.shots is not None
@@ -189,7 +208,10 @@ class FewShotDataModule(AnomalibDataModule):
             logger.warning(msg, len(both), _listed(self.category, sorted(both)))
 
     def _check_masks(self) -> None:
-        """Refuse masks that cannot be read, before any training."""
+        """Refuse masks that cannot be read, before any training; of points, the masks are files of points, too."""
+        assert isinstance(self.test_data, OrganisedDataset)  # noqa: S101
+        if not self.test_data.organised:
+            return
         for row in self.test_data.samples.itertuples():
             if row.mask_path:
                 rows, columns = image_size(row.image_path)
