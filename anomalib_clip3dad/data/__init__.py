@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from anomalib_clip3dad.lazy import lazily
 
 if TYPE_CHECKING:
+    from anomalib_clip3dad.data.auxiliary import AuxiliaryDataModule
     from anomalib_clip3dad.data.batch import EVIDENCE_KINDS, RGBXYZBatch, RGBXYZItem
     from anomalib_clip3dad.data.eyecandies import Eyecandies
     from anomalib_clip3dad.data.folder_3d import Folder3DXYZ
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVIDENCE_KINDS",
+    "AuxiliaryDataModule",
     "Eyecandies",
     "Folder3DXYZ",
     "Intrinsics",
@@ -42,6 +44,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "AuxiliaryDataModule": ".auxiliary",
         "EVIDENCE_KINDS": ".batch",
         "RGBXYZBatch": ".batch",
         "RGBXYZItem": ".batch",
