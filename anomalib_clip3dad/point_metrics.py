@@ -2,6 +2,7 @@
 """Metrics of zero-shot 3D anomaly detection: of objects and of points, with and without the background."""
 
 import logging
+from functools import cache
 from typing import Any
 
 import anomalib.metrics
@@ -74,13 +75,23 @@ class AUPRO(anomalib.metrics.AUPRO):
     def update(self, batch: Any) -> None:  # type: ignore[override]
         """Add a batch, unless its maps (B, 1, N) have a single row."""
         if not _lacks(batch, self.fields) and getattr(batch, self.fields[0]).shape[-2] == 1:
-            logger.warning("%s is left out: regions need rows and columns, and these points have none", self.name)
+            say_left_out(str(self.name))
             self._update_count -= 1  # as anomalib 2.7.0 does for what is not there
             return
         self._add(batch)
 
     def _add(self, batch: Any) -> None:
         super().update(batch)
+
+
+@cache  # not for every batch of every category
+def say_left_out(name: str) -> None:
+    """Say once that a metric is left out.
+
+    Args:
+        name: Name of the metric.
+    """
+    logger.warning("%s is left out: regions need rows and columns, and these points have none", name)
 
 
 class PartAUPRO(AUPRO):

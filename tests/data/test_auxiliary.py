@@ -267,6 +267,17 @@ def test_yaml_of_a_user(root: Path) -> None:
     assert labels(data.test_data) == [10, 10]
 
 
+@pytest.mark.parametrize(("number", "kind"), [(0, AuxiliaryDataModule), (1, PointClouds)])
+def test_yaml_of_the_documentation(number: int, kind: type) -> None:
+    text = (Path(__file__).parents[2] / "docs/zero_shot_data.md").read_text()
+    block = yaml.safe_load(text.split("```yaml")[number + 1].split("```")[0])
+    Path("config.yaml").write_text(yaml.safe_dump({"data": block["data"]}))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_subclass_arguments(AnomalibDataModule, "data", required=False, fail_untyped=False)
+    assert type(parser.instantiate_classes(parser.parse_args(["--config=config.yaml"])).data) is kind
+
+
 def test_arguments_parse_as_on_anomalibs_command_line(root: Path, tmp_path: Path) -> None:
     write_toy3d(tmp_path / "toy", "ring", size=(64, 64), train=1, validation=1, good=1, defects=1, progress=False)
     arguments = [
