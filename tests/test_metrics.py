@@ -6,9 +6,10 @@ import pytest
 import torch
 from anomalib.data import DepthBatch
 from anomalib.metrics import AUPRO, AUROC
+from pandas import DataFrame
 
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, bounded
+from anomalib_clip3dad.metrics import CategoryEvaluator, UnboundedScoreEvaluator, bounded
 
 
 @pytest.mark.parametrize("second", [(60.0, 61.0), (300.0, 300.00003)])
@@ -64,3 +65,60 @@ def test_bounded_keeps_the_order_of_all_float32() -> None:
     assert (bounded(scores).diff() > 0).all()
     assert bounded(scores).max() < 1
     assert bounded(-scores).min() > 0
+
+
+def of_categories(names: list[str]) -> SimpleNamespace:
+    samples = DataFrame({"image_path": [f"{place}.png" for place in range(len(names))], "category": names})
+    return SimpleNamespace(datamodule=SimpleNamespace(test_data=SimpleNamespace(samples=samples)))
+
+
+def logged(evaluator: CategoryEvaluator, trainer: Any, batches: list[SimpleNamespace]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    evaluator.log = lambda name, value: found.update({name: float(value)})  # type: ignore[attr-defined]
+    nobody: Any = None
+    evaluator.on_test_epoch_start(trainer, nobody)
+    for batch in batches:
+        evaluator.on_test_batch_end(trainer, nobody, nobody, batch, 0)
+    evaluator.on_test_epoch_end(trainer, nobody)
+    return found
+
+
+def test_each_category_is_judged_by_itself() -> None:
+    """Scores of the second category are far above those of the first, which a common ranking would punish."""
+    evaluator = CategoryEvaluator(test_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="image_")])
+    trainer = of_categories(["a", "a", "a", "a", "b", "b", "b", "b"])
+    scores = torch.tensor([0.1, 0.2, 0.3, 0.4, 50.0, 60.0, 70.0, 80.0])
+    truth = torch.tensor([False, True, False, True, False, False, True, True])
+    paths = [f"{place}.png" for place in range(8)]
+    batches = [
+        SimpleNamespace(image_path=paths[part], pred_score=scores[part], gt_label=truth[part])
+        for part in (slice(0, 3), slice(3, 6), slice(6, 8))
+    ]
+    expected = {"image_AUROC/a": 0.75, "image_AUROC/b": 1.0, "image_AUROC": 0.875}
+    assert logged(evaluator, trainer, batches) == pytest.approx(expected)
+    # a second test knows nothing of the first
+    assert logged(evaluator, trainer, batches[2:] + batches[1:2]) == pytest.approx(
+        {"image_AUROC/a": 0.0, "image_AUROC/b": 1.0, "image_AUROC": 0.5}
+    )
+
+
+def test_without_categories_all_samples_are_of_one() -> None:
+    batch = SimpleNamespace(
+        image_path=["0.png", "1.png"], pred_score=torch.tensor([3.0, 40.0]), gt_label=torch.tensor([False, True])
+    )
+    for trainer in (
+        SimpleNamespace(datamodule=None, barebones=False),
+        SimpleNamespace(
+            barebones=False,
+            datamodule=SimpleNamespace(
+                test_data=SimpleNamespace(samples=DataFrame({"image_path": ["0.png", "1.png"]}))
+            ),
+        ),
+    ):
+        evaluator = CategoryEvaluator(test_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="image_")])
+        found: dict[str, Any] = {}
+        evaluator.log = lambda name, value, found=found: found.update({name: value.compute()})
+        nobody: Any = None
+        evaluator.on_test_batch_end(trainer, nobody, nobody, batch, 0)
+        evaluator.on_test_epoch_end(trainer, nobody)
+        assert {name: float(value) for name, value in found.items()} == {"image_AUROC": 1.0}

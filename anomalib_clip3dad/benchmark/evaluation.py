@@ -14,10 +14,10 @@ from torch.nn.functional import interpolate
 
 from anomalib_clip3dad.benchmark.grid import EvaluationSize
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
+from anomalib_clip3dad.metrics import CategoryEvaluator, paper_metrics
 
 
-class RawEvaluator(UnboundedScoreEvaluator):
+class RawEvaluator(CategoryEvaluator):
     """`paper_metrics` with all maps and masks resized to one size.
 
     Every pixel of every test sample counts, including background, missing points and normal samples; nothing is padded.

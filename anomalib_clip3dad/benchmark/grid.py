@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grids: models x categories x k x seeds, as a list of jobs."""
+"""Grids: models x categories x k x seeds, or models x training categories x seeds, as a list of jobs."""
 
 import fnmatch
 import hashlib
@@ -31,10 +31,11 @@ class Job(NamedTuple):
         trainer: Arguments of anomalib's Engine.
         data_class_path: Class of the data module.
         data_init_args: Arguments of the data module except the next three.
-        category: Category of the data set.
-        k_shot: Number of normal parts to train on.
+        category: Category of the data set; trained on and tested, or trained on alone if others are tested.
+        k_shot: Number of normal parts to train on; 0 if others are tested, of which there are none.
         seed: Seed of the shots and of all random draws in training.
         evaluation_size: Height and width at which pixels are evaluated, or "native" for the size of the mask files.
+        tested: Categories to test on if the model trains on labelled samples of another (`AuxiliaryDataModule`).
     """
 
     name: str
@@ -48,11 +49,14 @@ class Job(NamedTuple):
     k_shot: int
     seed: int
     evaluation_size: EvaluationSize
+    tested: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Fingerprint of the job's settings, 16 hexadecimal digits; names do not count."""
         settings = {name: value for name, value in self._asdict().items() if name not in {"name", "published"}}
+        if not self.tested:  # as before there was such a setting
+            del settings["tested"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -63,7 +67,8 @@ class Job(NamedTuple):
         return by_flag or given.get("pretrained", "given") is None
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.category}, {self.k_shot}-shot, seed {self.seed}"
+        category = f"trained on {self.category}" if self.tested else f"{self.category}, {self.k_shot}-shot"
+        return f"{self.name}, {category}, seed {self.seed}"
 
 
 def make_jobs(
@@ -76,13 +81,14 @@ def make_jobs(
     evaluation_size: EvaluationSize = 240,
     model: Mapping[str, Any] | None = None,
     only: Sequence[str] | None = None,
+    training_categories: Sequence[str] | None = None,
 ) -> list[Job]:
     """Expand a grid into jobs.
 
     Args:
         data: `class_path` and `init_args` of a data module that takes category, k_shot and shot_seed.
         categories: Categories of the data set.
-        k_shot: Numbers of normal parts to train on, each at least 1.
+        k_shot: Numbers of normal parts to train on, each at least 1; [0] with `training_categories`.
         seeds: Seeds; each draws other shots and trains again.
         models: Models, each with `name` and `class_path`, and optionally `init_args`, `trainer` and `data` (arguments
             that override those for all models) and `published`, its name in a paper's tables, PAPER/METHOD.
@@ -90,6 +96,8 @@ def make_jobs(
         evaluation_size: Height and width at which pixels are evaluated, or "native".
         model: Settings common to all `models`, which each of them can override.
         only: Names of models, or patterns such as "layers*"; None for all.
+        training_categories: Categories to train on, each with its anomalous samples; a job then trains on one and tests
+            on all other `categories`. None: each category is trained on, without anomalies, and tested.
 
     Returns:
         The jobs, ordered by seed, so that an interrupted grid has complete tables for its first seeds.
@@ -100,6 +108,8 @@ def make_jobs(
     data = data or {}
     models = [_over(model or {}, entry) for entry in models]
     lists = {"categories": categories, "k_shot": k_shot, "seeds": seeds, "models": models}
+    if training_categories is not None:
+        lists["training_categories"] = training_categories
     _check_lists(lists)
     _check_keys("data", data, _OF_DATA, needed=("class_path",))
     _check_trainer("trainer", trainer or {})
@@ -126,8 +136,9 @@ def make_jobs(
             k_shot=shots,
             seed=seed,
             evaluation_size=evaluation_size,
+            tested=tuple(other for other in categories if other != category) if training_categories else (),
         )
-        for seed, shots, entry, category in product(seeds, k_shot, models, categories)
+        for seed, shots, entry, category in product(seeds, k_shot, models, training_categories or categories)
     ]
 
 
@@ -157,8 +168,20 @@ def _check_lists(lists: Mapping[str, Sequence[Any]]) -> None:
             raise InputError(msg)
         if name != "models":
             _check_unique(name, values)
-    if low := [shots for shots in lists["k_shot"] if shots < 1]:
+    if "training_categories" in lists:
+        _check_training(lists)
+    elif low := [shots for shots in lists["k_shot"] if shots < 1]:
         msg = f"k_shot: found {low[0]}; at least 1 normal part is needed"
+        raise InputError(msg)
+
+
+def _check_training(lists: Mapping[str, Sequence[Any]]) -> None:
+    if list(lists["k_shot"]) != [0]:
+        msg = f"k_shot: found {list(lists['k_shot'])}; with training_categories no normal part is given: [0]"
+        raise InputError(msg)
+    trained = set(lists["training_categories"])
+    if len(trained) == 1 and trained >= set(lists["categories"]):
+        msg = f"categories: {next(iter(trained))} is trained on, and there is no other to test on; add some"
         raise InputError(msg)
 
 

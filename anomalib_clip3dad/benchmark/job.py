@@ -18,6 +18,7 @@ from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.evaluation import RawEvaluator
 from anomalib_clip3dad.benchmark.grid import USUAL_BATCH, Job
 from anomalib_clip3dad.benchmark.measure import Clock, machine, peak_cpu_bytes, peak_gpu_bytes, trained_parameters
+from anomalib_clip3dad.data import AuxiliaryDataModule
 from anomalib_clip3dad.errors import InputError, explanation
 
 Record = dict[str, Any]
@@ -48,9 +49,10 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
         cpus: Threads that it may use.
 
     Returns:
-        The four metrics in [0, 1]; `fit_seconds` (None for models without training) and `test_seconds`, both including
-        reading and metrics; `samples_per_second` of the model alone; memory and checkpoint in bytes (memory of this
-        process, which should run a single job); trained parameters, shots, device and versions.
+        The four metrics in [0, 1], and those of each category (`by_category`) if others than the trained one are
+        tested, of which the four are the means; `fit_seconds` (None for models without training) and `test_seconds`,
+        both including reading and metrics; `samples_per_second` of the model alone; memory and checkpoint in bytes
+        (memory of this process, which should run a single job); trained parameters, shots, device and versions.
     """
     if cpus:
         torch.set_num_threads(cpus)
@@ -81,6 +83,9 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
         checkpoint_bytes = checkpoint.stat().st_size
     return {
         **{name: float(metrics[name]) for name in METRICS},
+        "by_category": {
+            category: {name: float(metrics[f"{name}/{category}"]) for name in METRICS} for category in job.tested
+        },
         "fit_seconds": fit_seconds,
         "test_seconds": test_seconds,
         "test_samples": clock.samples,
@@ -99,9 +104,13 @@ def make_data(job: Job) -> Any:
 
     If training is limited by epochs, as for memory banks, one epoch has each shot exactly once: the batch size is a
     divisor of k, since `FewShotDataModule` fills batches with repeated shots. There is no validation unless the grid
-    sets it, since raw scores need no threshold.
+    sets it, since raw scores need no threshold. So if others are tested, all labelled samples of a category train.
     """
     arguments = {"val_split_mode": "none", **job.data_init_args}
+    if job.tested:
+        source = _load(job.data_class_path)(category=job.category, **arguments)
+        sizes = {name: getattr(source, name) for name in ("train_batch_size", "eval_batch_size", "num_workers")}
+        return AuxiliaryDataModule(source, None, job.tested, **sizes, val_split_ratio=0, seed=job.seed)
     if "max_steps" not in job.trainer:
         arguments["train_batch_size"] = gcd(job.k_shot, arguments.get("train_batch_size", USUAL_BATCH))
     return _load(job.data_class_path)(category=job.category, k_shot=job.k_shot, shot_seed=job.seed, **arguments)

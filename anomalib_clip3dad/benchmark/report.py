@@ -23,6 +23,8 @@ _MIB = 2**20
 def write_report(jobs: Sequence[Job], finished: Path, failures: Mapping[str, str], folder: Path) -> str:
     """Write `results.csv` (one row per job), `summary.csv`, `report.md` and `report.png` of the finished jobs.
 
+    A job that tests other categories than it trains on has one row for each.
+
     Args:
         jobs: Jobs of the grid.
         finished: Folder of the finished jobs.
@@ -48,8 +50,10 @@ def write_report(jobs: Sequence[Job], finished: Path, failures: Mapping[str, str
 def _heading(jobs: Sequence[Job], found: pd.DataFrame) -> str:
     size = jobs[0].evaluation_size
     pixels = "the size of the masks' files" if size == "native" else f"{size} x {size}"
+    finished = found.job.nunique() if len(found) else 0
+    spread = "seeds and training categories" if jobs[0].tested else "seeds"
     lines = [
-        f"{len(found)} of {len(jobs)} jobs finished. Per cent, mean ± standard deviation over the seeds (n - 1). "
+        f"{finished} of {len(jobs)} jobs finished. Per cent, mean ± standard deviation over the {spread} (n - 1). "
         f"Raw scores; maps and masks at {pixels}; nothing padded, nothing masked."
     ]
     if any(job.is_random for job in jobs):

@@ -30,14 +30,17 @@ def results(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
         folder: Folder of the finished jobs.
 
     Returns:
-        One row per finished job, in the order of the grid: `model`, `k_shot`, `category`, `seed`, and its record.
+        One row per finished job, in the order of the grid: `model`, `k_shot`, `trained_on`, `category`, `seed`, and its
+        record; of a job that tests other categories than it trains on, one row for each. `trained_on` is "" otherwise.
     """
     store = Store(folder)
     rows = []
     for job in jobs:
         if record := store.load(job):
-            known = {"model": label(job), "k_shot": job.k_shot, "category": job.category, "seed": job.seed}
-            rows.append(known | record | {"job": job.key})
+            known = {"model": label(job), "k_shot": job.k_shot, "trained_on": job.category * bool(job.tested)}
+            by_category = record.pop("by_category", None) or {job.category: {}}
+            for category, metrics in by_category.items():
+                rows.append(known | {"category": category, "seed": job.seed} | record | metrics | {"job": job.key})
     return pd.DataFrame(rows)
 
 
@@ -55,11 +58,14 @@ def summary(jobs: Sequence[Job], found: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         In per cent, one row per model, k, metric and category, and "mean" for the mean of all categories, computed for
-        each seed that has all of them, so that its deviation is also over the seeds. `std` (n - 1) is missing for one
+        each seed that has all of them, so that its deviation is also over the seeds. Training categories count like
+        seeds, and the mean is of all others. `std` (n - 1) is missing for one
         seed; `published` and `difference` are missing if the paper has no such number. It has one for the mean only if
         the categories are the ten of MVTec 3D-AD.
     """
-    categories = list(dict.fromkeys(job.category for job in jobs))
+    categories = list(dict.fromkeys(name for job in jobs for name in job.tested or [job.category]))
+    if any(job.tested for job in jobs):  # of which the first leaves out its own
+        categories.sort()
     rows = []
     for model, k_shot, name in dict.fromkeys((label(job), job.k_shot, job.published) for job in jobs):
         alike = found[(found.model == model) & (found.k_shot == k_shot)] if len(found) else found
@@ -76,8 +82,11 @@ def _by_category(alike: pd.DataFrame, metric: str, categories: list[str]) -> dic
     """Per cent of each category by seed, and their mean for seeds that have all categories."""
     if not len(alike):
         return {name: pd.Series(dtype=float) for name in (*categories, MEAN)}
-    values = 100 * alike.pivot(index="seed", columns="category", values=metric).reindex(columns=categories)
-    return {**{name: values[name].dropna() for name in categories}, MEAN: values.dropna().mean(axis=1)}
+    runs = alike.pivot(index=["seed", "trained_on"], columns="category", values=metric)
+    values = 100 * runs.reindex(columns=categories)
+    wanted = [len({*categories} - {trained_on}) for _, trained_on in values.index]
+    complete = values[values.notna().sum(axis=1) == wanted]
+    return {**{name: values[name].dropna() for name in categories}, MEAN: complete.mean(axis=1)}
 
 
 def _spread(values: pd.Series, paper: float | None) -> dict[str, float | int | None]:

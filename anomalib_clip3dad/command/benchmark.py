@@ -27,6 +27,7 @@ def benchmark(
     evaluation_size: EvaluationSize = 240,
     model: dict | None = None,
     only: list[str] | str | None = None,
+    training_categories: list[str] | None = None,
     runner: Literal["local", "ray"] = "local",
     name: str = "grid",
     output: Path = Path("results/benchmark"),
@@ -47,6 +48,7 @@ def benchmark(
         evaluation_size: Height and width at which pixels are evaluated, or native.
         model: Settings common to all models; those of each model override them.
         only: Name of the models to run, or a pattern such as layers*, or a list of them; default: all.
+        training_categories: Categories to train on with their anomalous samples, each to test all other categories.
         runner: local (one job after the other on this machine) or ray.
         name: Name of the grid and of the folder of its tables.
         output: Folder for the tables (in NAME) and the finished jobs (in jobs, shared by all its grids).
@@ -57,7 +59,16 @@ def benchmark(
     """
     only = [only] if isinstance(only, str) else only
     jobs = make_jobs(
-        data, categories or [], k_shot or [], seeds or [], models or [], trainer, evaluation_size, model, only
+        data,
+        categories or [],
+        k_shot or [],
+        seeds or [],
+        models or [],
+        trainer,
+        evaluation_size,
+        model,
+        only,
+        training_categories,
     )
     if runner == "local" and (gpus_per_job or address):
         msg = "gpus_per_job and address are for Ray; add --runner ray or leave them out"

@@ -72,6 +72,11 @@ class Eyecandies(FewShotDataModule):
         """Where the samples are: ROOT/CATEGORY."""
         return self.root / self.category
 
+    @property
+    def categories(self) -> list[str]:
+        """The folders of ROOT that have a test split."""
+        return sorted(path.parent.name for path in self.root.glob(f"*/{SPLIT_FOLDERS[Split.TEST]}"))
+
     def _setup(self, _stage: str | None = None) -> None:
         self._read_splits(self._split, self.folder / SPLIT_FOLDERS[Split.TEST])
 

@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from anomalib_clip3dad.data.kept import KeptSamples
 from anomalib_clip3dad.data.leaks import same_samples, sample_digest
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
 from anomalib_clip3dad.data.reading import read_truth
-from anomalib_clip3dad.data.shots import KShotSampler, ShotLoader, choose_shots, find_shots, samples_to_draw
+from anomalib_clip3dad.data.shots import choose_shots, find_shots, shot_loader
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
 from anomalib_clip3dad.errors import InputError
 
@@ -100,6 +101,24 @@ class FewShotDataModule(AnomalibDataModule):
     @abstractmethod
     def folder(self) -> Path:
         """Where the samples are."""
+
+    @property
+    def categories(self) -> list[str]:
+        """All categories of the data set, sorted; this one alone if it has no others."""
+        return [self.category]
+
+    def of_category(self, category: str) -> "FewShotDataModule":
+        """Make the same data module for another category, not set up yet.
+
+        Args:
+            category: Name of the category.
+        """
+        other = copy(self)
+        for made in ("train_data", "val_data", "test_data"):
+            other.__dict__.pop(made, None)
+        other.category = category
+        other._is_setup = False
+        return other
 
     @property
     def is_few_shot(self) -> bool:
@@ -189,7 +208,10 @@ class FewShotDataModule(AnomalibDataModule):
             logger.warning(msg, len(both), _listed(self.category, sorted(both)))
 
     def _check_masks(self) -> None:
-        """Refuse masks that cannot be read, before any training."""
+        """Refuse masks that cannot be read, before any training; of points, the masks are files of points, too."""
+        assert isinstance(self.test_data, OrganisedDataset)  # noqa: S101
+        if not self.test_data.organised:
+            return
         for row in self.test_data.samples.itertuples():
             if row.mask_path:
                 rows, columns = image_size(row.image_path)
@@ -273,18 +295,9 @@ class FewShotDataModule(AnomalibDataModule):
         """
         if not self.is_few_shot and (self.trainer is None or self.trainer.max_steps < 1):
             return super().train_dataloader()
-        num_shots = len(self.train_data)
         assert isinstance(self.train_data, OrganisedDataset)  # noqa: S101
         self.train_data.kept = KeptSamples()
-        num_samples = samples_to_draw(self.trainer, num_shots, self.train_batch_size)
-        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return ShotLoader(
-            dataset=self.train_data,
-            sampler=KShotSampler(num_shots, num_samples, self.seed, rank, processes),
-            batch_size=self.train_batch_size,
-            num_workers=self.num_workers,
-            collate_fn=self.external_collate_fn or self.train_data.collate_fn,
-        )
+        return shot_loader(self, self.seed)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Make the loader of the validation samples.

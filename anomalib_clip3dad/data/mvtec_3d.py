@@ -50,6 +50,11 @@ class MVTec3DXYZ(FewShotDataModule):
         """Where the samples are: ROOT/CATEGORY."""
         return self.root / self.category
 
+    @property
+    def categories(self) -> list[str]:
+        """The folders of ROOT that have a test split."""
+        return sorted(path.parent.name for path in self.root.glob("*/test"))
+
     def _setup(self, _stage: str | None = None) -> None:
         self._read_splits(self._split, self.folder / "test")
 

@@ -3,7 +3,7 @@
 """The data set that reads a table of samples, whatever the layout of the files is."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from anomalib import TaskType
@@ -38,9 +38,11 @@ class OrganisedDataset(AnomalibDepthDataset):
 
     Attributes:
         kept: Where decoded samples are kept; None: nowhere.
+        organised: Whether the points have rows and columns; only `PointCloudDataset` has others.
     """
 
     kept: KeptSamples | None = None
+    organised: ClassVar[bool] = True
 
     def __init__(self, samples: DataFrame, augmentations: Transform | None = None) -> None:
         super().__init__(augmentations=augmentations)
@@ -89,6 +91,25 @@ class OrganisedDataset(AnomalibDepthDataset):
             return image, xyz, torch.zeros(image.shape[-2:], dtype=torch.uint8)
         return image, xyz, read_truth(row.mask_path, row.image_path, image)
 
+    def augment(
+        self, transform: Transform, image: Tensor, xyz: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Transform one sample; what a data set whose points are no image replaces.
+
+        Args:
+            transform: Transform of torchvision v2.
+            image: (3, H, W) RGB in [0, 1].
+            xyz: (3, H, W) XYZ in metres, camera frame, (0, 0, 0) = not measured.
+            mask: (H, W), or None without masks.
+
+        Returns:
+            The three, transformed with the same draw.
+        """
+        # as a Mask, XYZ is resized by nearest neighbour and left alone by photometric transforms
+        together = [Image(image), Mask(xyz)] + ([] if mask is None else [Mask(mask)])
+        image, xyz, *rest = transform(*together)
+        return image, xyz, rest[0] if rest else None
+
     def __getitem__(self, index: int) -> RGBXYZItem:
         """Read one sample and augment it.
 
@@ -107,10 +128,7 @@ class OrganisedDataset(AnomalibDepthDataset):
             files = (row.image_path, row.depth_path, row.mask_path, row.get("intrinsics_path", ""))
             image, xyz, mask = self.kept.get(files, lambda: self.read(row))
         if self.augmentations:
-            # as a Mask, XYZ is resized by nearest neighbour and left alone by photometric transforms
-            together = [Image(image), Mask(xyz)] + ([] if mask is None else [Mask(mask)])
-            image, xyz, *rest = self.augmentations(*together)
-            mask = rest[0] if rest else None
+            image, xyz, mask = self.augment(self.augmentations, image, xyz, mask)
         return RGBXYZItem(
             image=image,
             depth_map=xyz.as_subclass(Tensor),

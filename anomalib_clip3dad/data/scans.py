@@ -87,7 +87,7 @@ def _load_exr(path: Path) -> np.ndarray:
 def _load_ply(path: Path) -> np.ndarray:
     from plyfile import PlyData  # noqa: PLC0415
 
-    _check_header(path, rb"^element\s+\w+\s+(\d+)")
+    check_header(path, PLY_COUNTS)
     vertices = PlyData.read(str(path))["vertex"]
     return np.stack([np.asarray(vertices[axis]) for axis in "xyz"], axis=-1)
 
@@ -95,15 +95,27 @@ def _load_ply(path: Path) -> np.ndarray:
 def _load_pcd(path: Path) -> np.ndarray:
     from pypcd4 import PointCloud  # noqa: PLC0415
 
-    _check_header(path, rb"^(?:POINTS|WIDTH|HEIGHT)\s+(\d+)")
+    check_header(path, PCD_COUNTS)
     cloud = PointCloud.from_path(path)
     points = cloud.numpy(("x", "y", "z"))
     height, width = cloud.metadata.height, cloud.metadata.width
     return points.reshape(height, width, 3) if height > 1 else points
 
 
-def _check_header(path: Path, counts: bytes) -> None:
-    """Refuse counts in a header of text that cannot be meant."""
+PLY_COUNTS = rb"^element\s+\w+\s+(\d+)"
+PCD_COUNTS = rb"^(?:POINTS|WIDTH|HEIGHT)\s+(\d+)"
+
+
+def check_header(path: Path, counts: bytes) -> None:
+    """Refuse counts in a header of text that cannot be meant.
+
+    Args:
+        path: Path of the file.
+        counts: Regular expression that finds them, `PLY_COUNTS` or `PCD_COUNTS`.
+
+    Raises:
+        ValueError: If one is above `MOST_PIXELS`.
+    """
     with path.open("rb") as file:
         head = file.read(_HEADER)
     for count in re.findall(counts, head, re.MULTILINE):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from anomalib.data import AnomalibDataModule
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -179,6 +180,29 @@ class ShotLoader(DataLoader[Any]):
         assert isinstance(self.sampler, KShotSampler) and self.batch_size  # noqa: PT018, S101
         self._batches = state_dict["batches"] % len(self)
         self.sampler.skip = self._batches * self.batch_size
+
+
+def shot_loader(data: AnomalibDataModule, seed: int) -> ShotLoader:
+    """Make the loader of a few training samples, for as many steps as the trainer asks for (`samples_to_draw`).
+
+    Args:
+        data: Data module with `train_data`.
+        seed: Seed of the order.
+
+    Returns:
+        The loader of this process.
+    """
+    num_shots = len(data.train_data)
+    trainer = data.trainer
+    num_samples = samples_to_draw(trainer, num_shots, data.train_batch_size)
+    rank, processes = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    return ShotLoader(
+        dataset=data.train_data,
+        sampler=KShotSampler(num_shots, num_samples, seed, rank, processes),
+        batch_size=data.train_batch_size,
+        num_workers=data.num_workers,
+        collate_fn=data.external_collate_fn or data.train_data.collate_fn,
+    )
 
 
 def _where(candidates: Sequence[str]) -> str:

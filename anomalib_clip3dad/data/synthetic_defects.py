@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anomalib_clip3dad.data.batch import RGBXYZItem
 from anomalib_clip3dad.data.organised_dataset import OrganisedDataset
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.seeding import drawing_from
 from anomalib_clip3dad.synthesis import TextureSource, synthesise
@@ -30,9 +31,16 @@ class SyntheticDefects(OrganisedDataset):
     Args:
         good: Good samples.
         seed: Seed of the anomalies.
+
+    Raises:
+        ValueError: If the samples are unorganised points, on which no anomaly can be made.
     """
 
     def __init__(self, good: OrganisedDataset, seed: int) -> None:
+        if not good.organised:
+            msg = "synthetic anomalies need rows and columns of points, and these clouds have none; use anomalous "
+            msg += "samples with masks, and val_split_mode and test_split_mode other than synthetic"
+            raise InputError(msg)
         faulty = good.samples.assign(label=_LABEL, label_index=int(LabelName.ABNORMAL))
         samples = pd.concat([good.samples, faulty], ignore_index=True)
         super().__init__(samples, good.augmentations)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_clip3dad.data.mvtec_3d import MVTec3DXYZ
-from anomalib_clip3dad.toy import write_toy3d
+from anomalib_clip3dad.toy import CATEGORIES, write_toy3d
 
 
 class Toy3D(MVTec3DXYZ):
@@ -45,6 +45,11 @@ class Toy3D(MVTec3DXYZ):
         self.num_validation = num_validation
         self.num_good = num_good
         self.num_defects = num_defects
+
+    @property
+    def categories(self) -> list[str]:
+        """All parts that can be made, whether or not they have been written."""
+        return sorted(CATEGORIES)
 
     def prepare_data(self) -> None:
         """Write the samples; a folder made with equal settings is left as it is.

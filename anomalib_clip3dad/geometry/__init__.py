@@ -3,11 +3,13 @@
 
 from .camera import Camera, place_camera, project, rotate
 from .evidence import holds_evidence
+from .knn_smoothing import smooth_scores, spread_scores
 from .organised import resize_organised, validity_mask
 from .paints import PAINTS, check_paint
 from .part_crop import PartBox, crop_image, crop_nearest, find_part, paste_map
 from .plane import foreground_mask
 from .renderer import MultiViewRenderer, Views, render_views
+from .unorganised import Resampled, is_unorganised, point_mask, resample
 from .views import DEFAULT_VIEWS, VIEW_ANGLES, rotation_matrix, view_rotations
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Camera",
     "MultiViewRenderer",
     "PartBox",
+    "Resampled",
     "Views",
     "check_paint",
     "crop_image",
@@ -24,13 +27,18 @@ __all__ = [
     "find_part",
     "foreground_mask",
     "holds_evidence",
+    "is_unorganised",
     "paste_map",
     "place_camera",
+    "point_mask",
     "project",
     "render_views",
+    "resample",
     "resize_organised",
     "rotate",
     "rotation_matrix",
+    "smooth_scores",
+    "spread_scores",
     "validity_mask",
     "view_rotations",
 ]

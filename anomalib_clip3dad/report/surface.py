@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The surface of a part with its scores, in memory and as .ply files, which any viewer of 3D files shows."""
+"""The surface or the points of a part with scores, in memory and as .ply files, which any viewer of 3D files shows."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ _JUMP = 3.0  # times the usual distance of neighbours: longer edges bridge a gap
 _HOT = np.array([255, 40, 0])  # colour of a score of 1 or more
 _RGB = ("red", "green", "blue")
 _SHOWN = [*_RGB, *(f"image_{name}" for name in _RGB)]
+_GREY = 180  # of points that have no colours
 _FIELDS = [*((name, "f4") for name in "xyz"), *((name, "u1") for name in _SHOWN), ("score", "f4")]
 
 
@@ -18,10 +19,10 @@ class Surface(NamedTuple):
     """A triangulated part.
 
     Attributes:
-        points: (N, 3) float32, metres, camera frame (x right, y down, z forward).
+        points: (N, 3) float32, metres, camera frame (x right, y down, z forward); of unorganised clouds, any units.
         colours: (N, 3) uint8, RGB.
         scores: (N,) float32, the anomaly map at each point.
-        faces: (M, 3) int32, indices of the triangles' points.
+        faces: (M, 3) int32, indices of the triangles' points; none of unorganised clouds.
     """
 
     points: np.ndarray
@@ -59,6 +60,22 @@ def surface_of(
         scores[part].astype(np.float32),
         _triangles(index, points),
     )
+
+
+def scored_points(points: np.ndarray, scores: np.ndarray, colours: np.ndarray | None = None) -> Surface:
+    """Join unorganised points and their scores, for `write_surface`.
+
+    Args:
+        points: (N, 3), any units.
+        scores: (N,), normalised: 0.5 = threshold, 1 and more are drawn alike.
+        colours: (N, 3) uint8 RGB; None: grey.
+
+    Returns:
+        A surface without triangles.
+    """
+    shown = np.full(points.shape, _GREY, np.uint8) if colours is None else colours
+    finite = np.nan_to_num(scores.astype(np.float32), posinf=1.0, neginf=0.0)
+    return Surface(points.astype(np.float32), shown, finite, np.zeros((0, 3), np.int32))
 
 
 def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -18,6 +18,7 @@ from anomalib_clip3dad.labels import label_of
 from .tiles import Tile, tiles_of
 
 _DPI = 100
+_PARTS = 3  # of a sample's path in its name: split, kind, file
 # inches
 _SIDE, _TITLE, _BAR, _SCALE, _GAP = 2.3, 0.24, 0.08, 0.42, 0.12
 _LINE, _LETTER = 0.18, 0.095  # height of a line and width of a letter of the heading
@@ -63,9 +64,10 @@ class DepthVisualizer(Visualizer):
         folder = Path(self.output_dir or Path(trainer.default_root_dir) / "images")
         loggers = [each for each in getattr(trainer, "loggers", ()) if isinstance(each, ImageLoggerBase)]
         views = self._views(pl_module, batch)
+        parts = parts_of_names(trainer)
         for i, item in enumerate(batch):
             panel = draw_panel(item, self.columns, threshold_of(pl_module), None if views is None else views[i])
-            name = picture_name(item.image_path) if item.image_path else Path(f"{batch_idx:03d}_{i:03d}.png")
+            name = picture_name(item.image_path, parts) if item.image_path else Path(f"{batch_idx:03d}_{i:03d}.png")
             file = (folder / name).with_suffix(".png")
             file.parent.mkdir(parents=True, exist_ok=True)
             panel.savefig(file, dpi=_DPI)
@@ -167,11 +169,21 @@ def threshold_of(model: Any) -> float | None:
     return float(found)
 
 
-def picture_name(image_path: str | Path) -> Path:
+def picture_name(image_path: str | Path, parts: int = _PARTS) -> Path:
     """Path of the panel of an image, relative to the folder of panels.
+
+    Args:
+        image_path: Path of the image.
+        parts: Number of its last parts that tell it from others, see `parts_of_names`.
 
     Example:
         >>> picture_name("/data/mvtec_3d/tire/test/hole/rgb/000.png").as_posix()
         'test/hole/000.png'
     """
-    return Path(*[part for part in Path(image_path).absolute().parts[1:] if part != "rgb"][-3:])
+    return Path(*[part for part in Path(image_path).absolute().parts[1:] if part != "rgb"][-parts:])
+
+
+def parts_of_names(trainer: Any) -> int:
+    """Number of parts of a path that tell the samples of a run apart: one more if several categories are tested."""
+    data = getattr(getattr(trainer, "datamodule", None), "test_data", None)
+    return _PARTS + hasattr(getattr(data, "samples", None), "category")

@@ -12,11 +12,11 @@ from torch.nn import functional
 from torchvision.io import write_png
 
 from anomalib_clip3dad.data.files import image_size
-from anomalib_clip3dad.geometry import foreground_mask
+from anomalib_clip3dad.geometry import foreground_mask, is_unorganised, point_mask
 from anomalib_clip3dad.labels import label_of, summary
-from anomalib_clip3dad.report import surface_of, write_about, write_report, write_surface
+from anomalib_clip3dad.report import scored_points, surface_of, write_about, write_report, write_surface
 
-from .panel import picture_name, threshold_of
+from .panel import parts_of_names, picture_name, threshold_of
 
 _COLUMNS = ("file", "score", "label", "kind")
 
@@ -57,8 +57,8 @@ class ResultFiles(Callback):
         self.on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if pl_module.has_threshold:
             for index, item in enumerate(batch):
-                if item.pred_mask is not None:
-                    name = _name(item, batch_idx, index).with_suffix(".png")
+                if item.pred_mask is not None and item.pred_mask.shape[-2] > 1:  # no image of unorganised points
+                    name = _name(trainer, item, batch_idx, index).with_suffix(".png")
                     write_mask(item, Path(trainer.default_root_dir) / "masks" / name)
 
     def on_test_batch_end(
@@ -74,7 +74,7 @@ class ResultFiles(Callback):
         folder = Path(trainer.default_root_dir)
         for index, item in enumerate(batch):
             if item.anomaly_map is not None and item.depth_map is not None:
-                name = _name(item, batch_idx, index).with_suffix(".ply")
+                name = _name(trainer, item, batch_idx, index).with_suffix(".ply")
                 write_surface(_surface(item), folder / "surfaces" / name)
         with (folder / "scores.csv").open("a", newline="", encoding="utf-8") as file:
             for item in batch:
@@ -99,12 +99,18 @@ class ResultFiles(Callback):
     on_test_end = on_predict_end
 
 
-def _name(item: DepthItem, batch_idx: int, index: int) -> Path:
-    return picture_name(item.image_path) if item.image_path else Path(f"{batch_idx:03d}_{index:03d}.png")
+def _name(trainer: Any, item: DepthItem, batch_idx: int, index: int) -> Path:
+    if item.image_path:
+        return picture_name(item.image_path, parts_of_names(trainer))
+    return Path(f"{batch_idx:03d}_{index:03d}.png")
 
 
 def _surface(item: DepthItem) -> Any:
     assert item.image is not None and item.depth_map is not None and item.anomaly_map is not None  # noqa: PT018, S101
+    if is_unorganised(item.depth_map[None]):
+        there = point_mask(item.depth_map[None])[0, 0].cpu()
+        points, scores = (values.detach().cpu()[..., 0, there] for values in (item.depth_map, item.anomaly_map))
+        return scored_points(points.T.numpy(), scores.numpy())
     part = foreground_mask(item.depth_map[None])[0]
     image, xyz, anomaly_map = (each.detach().cpu().numpy() for each in (item.image, item.depth_map, item.anomaly_map))
     return surface_of(image, xyz, anomaly_map, part.cpu().numpy())

@@ -17,6 +17,7 @@ from torch import Tensor
 from anomalib_clip3dad.data import EVIDENCE_KINDS
 from anomalib_clip3dad.data.files import read_picture
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.geometry import point_mask
 
 from .relief import relief
 
@@ -59,8 +60,12 @@ def tiles_of(item: DepthItem, views: Tensor | None = None) -> Iterator[Tile]:
         views: (v, 3, S, S) RGB in [0, 1], its rendered views; None without.
 
     Yields:
-        Image, depth, truth, anomaly map, each kind of evidence, each view.
+        Image, depth, truth, anomaly map, each kind of evidence, each view; of unorganised points z, truth
+        and scores.
     """
+    if item.depth_map is not None and item.depth_map.ndim == 3 and item.depth_map.shape[1] == 1:
+        yield from _tiles_of_points(item, item.depth_map)
+        return
     image = shown_image(item)
     yield Tile("image", partial(_draw_image, image))
     if item.depth_map is not None and item.depth_map.ndim == 3 and (item.depth_map[2] > 0).any():
@@ -76,6 +81,17 @@ def tiles_of(item: DepthItem, views: Tensor | None = None) -> Iterator[Tile]:
         yield Tile(f"evidence: {kind}", partial(_draw_evidence, _array(values)))
     for number, view in enumerate(() if views is None else views, start=1):
         yield Tile(f"view {number}", partial(_draw_image, np.moveaxis(view.cpu().numpy(), 0, -1)))
+
+
+def _tiles_of_points(item: DepthItem, xyz: Tensor) -> Iterator[Tile]:
+    """Each seen along z and along y."""
+    there = point_mask(xyz[None])[0, 0].cpu().numpy()
+    points = xyz.detach().float().cpu().numpy()[:, 0, there].T
+    for name, values in (("z", xyz[2]), ("truth", item.gt_mask), ("score", item.anomaly_map)):
+        if values is not None:
+            known = _array(values)[0, there]
+            for axis in ("z", "y"):
+                yield Tile(f"{name}, seen along {axis}", partial(_draw_points, points, known, name, axis))
 
 
 def shown_image(item: DepthItem) -> np.ndarray:
@@ -129,6 +145,15 @@ def _draw_heat(image: np.ndarray, anomaly_map: np.ndarray, mask: np.ndarray | No
     if mask is not None:
         _outline(place, image, mask, _OUTLINE)
     return Scale(ScalarMappable(norm, _HEAT), "score")
+
+
+def _draw_points(points: np.ndarray, values: np.ndarray, name: str, axis: str, place: Axes) -> Scale:
+    across, up, along = (0, 1, 2) if axis == "z" else (0, 2, 1)
+    order = points[:, along].argsort()  # what is nearer covers what is behind it
+    x, y = points[order, across], points[order, up]
+    drawn = place.scatter(x, y, c=np.nan_to_num(values[order]), s=1, cmap=_HEAT if name == "score" else _SHAPE)
+    place.set_aspect("equal")
+    return Scale(drawn, name)
 
 
 def _draw_evidence(values: np.ndarray, place: Axes) -> Scale:

@@ -34,5 +34,5 @@ def grid(categories: tuple[str, ...] = CATEGORIES, **changes: Any) -> list[Job]:
     return make_jobs(**usual | {"categories": list(categories)} | changes)
 
 
-def finish(job: Job, folder: Path, value: float, **costs: float) -> None:
+def finish(job: Job, folder: Path, value: float, **costs: Any) -> None:
     Store(folder).save(job, dict.fromkeys(METRICS, value) | COSTS | costs)

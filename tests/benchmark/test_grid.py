@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
+import json
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
@@ -9,7 +11,7 @@ import pytest
 import yaml
 
 from anomalib_clip3dad.benchmark.grid import Job, make_jobs
-from anomalib_clip3dad.benchmark.published import published, published_methods
+from anomalib_clip3dad.benchmark.published import CATEGORIES, published, published_methods
 from anomalib_clip3dad.benchmark.summary import label
 from anomalib_clip3dad.clip import PROMPT_SETS
 from anomalib_clip3dad.errors import InputError
@@ -59,6 +61,10 @@ def test_key_is_of_what_the_result_depends_on(jobs_of: JobsOf) -> None:
             "published 'clip3d_ad/Our'; did you mean clip3d_ad/Ours",
         ),
         ({"trainer": {"callbacks": []}}, "trainer: callbacks cannot be given"),
+        ({"training_categories": []}, "training_categories: nothing given"),
+        ({"training_categories": ["a", "a"]}, "training_categories: 'a' is there twice"),
+        ({"training_categories": ["a"]}, r"k_shot: found \[1\]; with training_categories no normal part is given"),
+        ({"training_categories": ["gear"], "k_shot": [0]}, "categories: gear is trained on, and there is no other"),
     ],
 )
 def test_mistakes_are_named(jobs_of: JobsOf, changes: dict[str, Any], message: str) -> None:
@@ -91,7 +97,7 @@ def test_configs_are_grids(config: Path) -> None:
     settings = yaml.safe_load(config.read_text())
     assert settings.pop("name") == config.stem
     jobs = make_jobs(**settings)
-    if config.stem == "quick":
+    if config.stem in {"quick", "gs_clip"}:
         return
     assert len({job.category for job in jobs}) == 10
     assert {job.k_shot for job in jobs} == {1, 2, 4}
@@ -100,7 +106,11 @@ def test_configs_are_grids(config: Path) -> None:
         assert job.published is None or published(job.published, job.k_shot, "mean", "image_AUROC")
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "config",
+    sorted(path for path in CONFIGS.glob("*.yaml") if path.stem != "gs_clip"),  # whose model is still to come
+    ids=lambda path: path.stem,
+)
 def test_configs_name_classes_and_arguments_that_there_are(config: Path) -> None:
     settings = yaml.safe_load(config.read_text())
     settings.pop("name")
@@ -143,3 +153,34 @@ def test_a_part_of_a_grid(jobs_of: JobsOf) -> None:
     assert [job.name for job in jobs_of(models=models, only=["views", "layers 2"])] == ["layers 2", "views"]
     with pytest.raises(InputError, match=r"only: no model of the grid is called 'layer'; there are layers 1, layers 2"):
         jobs_of(models=models, only=["layer"])
+
+
+def test_training_categories_are_an_axis_and_never_test_themselves(jobs_of: JobsOf) -> None:
+    categories = ["gear", "ring", "knob"]
+    jobs = jobs_of(categories=categories, training_categories=["ring", "gear"], k_shot=[0], seeds=[0, 1])
+    assert [(job.seed, job.category, job.tested) for job in jobs] == [
+        (seed, *of_one) for seed in (0, 1) for of_one in (("ring", ("gear", "knob")), ("gear", ("ring", "knob")))
+    ]
+    assert len({job.key for job in jobs}) == 4
+    assert str(jobs[0]) == "PatchCore, trained on ring, seed 0"
+
+
+def test_jobs_that_train_and_test_one_category_keep_their_keys(jobs_of: JobsOf) -> None:
+    """Or finished jobs of earlier versions would run again."""
+    (job,) = jobs_of()
+    settings = {name: value for name, value in job._asdict().items() if name not in {"name", "published", "tested"}}
+    assert job.key == hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    assert Job(**json.loads(json.dumps(job._asdict()))).key == job.key
+    (other,) = jobs_of(categories=["gear", "ring"], training_categories=["gear"], k_shot=[0])
+    assert Job(**json.loads(json.dumps(other._asdict()))).key == other.key != other._replace(tested=()).key
+
+
+def test_gs_clips_protocol() -> None:
+    settings = yaml.safe_load((CONFIGS / "gs_clip.yaml").read_text())
+    settings.pop("name")
+    jobs = make_jobs(**settings)
+    assert {job.category for job in jobs} == {"carrot", "cookie", "dowel"}
+    for job in jobs:
+        assert {job.category, *job.tested} == set(CATEGORIES)
+        assert len(job.tested) == 9
+        assert published(job.published, job.k_shot, "mean", "image_AUROC") == 83.6

@@ -3,8 +3,9 @@ from collections.abc import Callable
 
 import pytest
 
+from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.grid import Job
-from anomalib_clip3dad.benchmark.job import attempt, make_data
+from anomalib_clip3dad.benchmark.job import attempt, make_data, run_job
 
 BASELINES = "anomalib_clip3dad.benchmark.baselines"
 
@@ -39,3 +40,18 @@ def test_attempt_says_why(jobs_of: Callable[..., list[Job]]) -> None:
     assert isinstance(second, str)
     assert "nothing" in second
     assert "\n" not in second
+
+
+def test_one_category_trains_and_others_are_tested(jobs_of: Callable[..., list[Job]]) -> None:
+    (job,) = jobs_of(categories=["gear", "ring"], training_categories=["ring"], k_shot=[0])
+    job.data_init_args["eval_batch_size"] = 3
+    data = make_data(job)
+    data.setup()
+    assert (data.category, data.eval_batch_size, set(data.test_data.samples.category)) == ("ring", 3, {"gear"})
+    assert len(data.train_data) == 6  # all labelled samples: raw scores need no threshold
+    assert data.val_dataloader() == []
+    record = run_job(job)
+    assert set(record["by_category"]) == {"gear"}
+    assert record["by_category"]["gear"] == {name: record[name] for name in METRICS}
+    assert record["test_samples"] == 6
+    assert record["shots"].count("test/") == 6

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pytest
 
+from anomalib_clip3dad.benchmark import published as published_module
 from anomalib_clip3dad.benchmark.published import CATEGORIES, published, read_table
 
 # Table 2 prints 56.5 for EasyNet at 4 shots, and Table 3 repeats it; its own ten categories have a mean of 59.45.
@@ -63,3 +66,30 @@ def test_lsfa_says_where_each_row_is_from_and_its_means_agree() -> None:
 def test_numbers_of_all_normal_parts_stand_beside_no_few_shots() -> None:
     assert set(read_table("lsfa", 1).k_shot) == set(read_table("lsfa", 2).k_shot) == {"full"}
     assert all(published("lsfa/LSFA", k_shot, "mean", "image_AUROC") is None for k_shot in (1, 2, 4))
+
+
+@pytest.mark.parametrize("folder", ["gs_clip", "gs_clip_eyecandies", "gs_clip_real3d", "gs_clip_shapenet"])
+def test_gs_clip_says_where_each_row_is_from(folder: str) -> None:
+    files = sorted((Path(published_module.__file__).parent / "tables" / folder).glob("table*.csv"))
+    assert files
+    for number, _ in enumerate(files, start=1):
+        table = read_table(folder, number)
+        assert table.source.str.contains("summary|tables|quoted").all()
+        assert (table.k_shot == 0).all()
+        numbers = table.drop(columns=["method", "k_shot", "source"])
+        assert ((numbers > 10) & (numbers < 100) | numbers.isna()).all(axis=None)
+        assert not table.method.duplicated().any()
+
+
+def test_gs_clip_ends_its_ablation_and_gains_what_it_claims() -> None:
+    whole, ablation = (read_table("gs_clip", number).set_index("method").loc["GS-CLIP"] for number in (1, 2))
+    assert whole.drop("source").to_dict() == ablation.drop("source").to_dict()
+    folders = ("gs_clip", "gs_clip_eyecandies", "gs_clip_real3d", "gs_clip_shapenet")
+    gains = []
+    for folder in folders:
+        ours, before = (published(f"{folder}/{name}", 0, "mean", "image_AUROC") for name in ("GS-CLIP", "PointAD"))
+        assert ours is not None
+        assert before is not None
+        gains.append(ours - before)
+    assert sum(gains) / 4 == pytest.approx(1.8, abs=0.0501)
+    assert published("gs_clip/GS-CLIP", 0, "mean", "source") is None

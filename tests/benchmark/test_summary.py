@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from anomalib_clip3dad.benchmark import METRICS
 from anomalib_clip3dad.benchmark.summary import costs, results, summary
 
 from .finished import CLIP3D, finish, grid
@@ -45,3 +46,21 @@ def test_costs_are_means_and_the_largest_memory(tmp_path: Path) -> None:
     found = costs(results(jobs, tmp_path)).set_index("k_shot")
     assert found.fit_seconds.to_dict() == {1: 10.5, 2: 20.5}
     assert found.peak_cpu_bytes.to_dict() == {1: 7, 2: 7}
+
+
+def test_training_categories_count_like_seeds_and_are_not_tested_themselves(tmp_path: Path) -> None:
+    """The value of a category is 10 times its place, and 3 more if "a" was trained on, 4 if "b"."""
+    places = {"a": 1, "b": 2, "c": 3}
+    jobs = grid(tuple(places), models=[CLIP3D], training_categories=["b", "a"], k_shot=[0], seeds=[0])
+    for job in jobs:
+        more = {"a": 3, "b": 4}[job.category]
+        by_category = {name: dict.fromkeys(METRICS, (10 * places[name] + more) / 100) for name in job.tested}
+        finish(job, tmp_path, 0.0, by_category=by_category)
+    found = results(jobs, tmp_path)
+    assert found[["trained_on", "category"]].to_numpy().tolist() == [["b", "a"], ["b", "c"], ["a", "b"], ["a", "c"]]
+    numbers = summary(jobs, found)
+    assert list(dict.fromkeys(numbers.category)) == ["a", "b", "c", "mean"]
+    assert [pick(numbers, name)["mean"] for name in "abc"] == pytest.approx([14, 23, 33.5])
+    assert (pick(numbers, "a").seeds, pick(numbers, "c").seeds) == (1, 2)
+    mean = pick(numbers, "mean")  # of b: (14 + 34) / 2, of a: (23 + 33) / 2
+    assert (mean["mean"], mean["std"], mean.seeds) == pytest.approx((26, 8**0.5, 2))

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plyfile import PlyData
 
-from anomalib_clip3dad.report import read_surface, surface_of, write_surface
+from anomalib_clip3dad.report import read_surface, scored_points, surface_of, write_surface
 from tests.conftest import bumpy_part
 
 
@@ -72,3 +73,24 @@ def test_files_hold_all_of_it(tmp_path: Path) -> None:
     header = (tmp_path / "folder/a.ply").read_bytes()[:600].decode(errors="ignore")
     assert "property uchar red" in header
     assert "property list uchar int vertex_indices" in header
+
+
+def test_points_without_a_surface_are_redder_the_higher_their_score(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    points, scores = rng.standard_normal((30, 3)).astype(np.float32), np.linspace(-0.5, 1.5, 30)
+    scores[3] = np.inf
+    write_surface(scored_points(points, scores), tmp_path / "a.ply")
+    vertices = PlyData.read(str(tmp_path / "a.ply"))["vertex"].data
+    assert np.array_equal(np.stack([vertices[axis] for axis in "xyz"], axis=-1), points)
+    np.testing.assert_allclose(vertices["score"], np.where(np.isinf(scores), 1, scores), rtol=1e-6)
+    heat = np.where(np.isinf(scores), 1, scores).clip(0, 1)[:, None]
+    shown = np.stack([vertices[name] for name in ("red", "green", "blue")], axis=-1)
+    assert np.abs(shown - ((1 - heat) * 180 + heat * np.array([255, 40, 0]))).max() <= 0.5 + 1e-4
+
+
+def test_points_keep_their_own_colours(tmp_path: Path) -> None:
+    points, colours = np.ones((2, 3)), np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
+    write_surface(scored_points(points, np.zeros(2), colours), tmp_path / "a.ply")
+    found = read_surface(tmp_path / "a.ply")
+    assert np.array_equal(found.colours, colours)
+    assert len(found.faces) == 0

@@ -9,6 +9,7 @@ import torch
 from anomalib.loggers.base import ImageLoggerBase
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from pandas import DataFrame
 from PIL import Image
 
 from anomalib_clip3dad.errors import InputError
@@ -93,6 +94,16 @@ def test_one_panel_for_each_sample_of_each_kind_and_for_the_loggers(tmp_path: Pa
     folder = tmp_path / "out" / "images"
     assert sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.png")) == expected
     assert sorted(logger.names) == expected
+
+
+def test_samples_of_several_categories_have_names_of_their_own(tmp_path: Path) -> None:
+    batch = depth_batch(2)
+    batch.image_path = [f"toy/{category}/test/good/rgb/000.png" for category in ("gear", "ring")]
+    data = SimpleNamespace(test_data=SimpleNamespace(samples=DataFrame({"category": ["gear", "ring"]})))
+    trainer = SimpleNamespace(loggers=[], datamodule=data)
+    DepthVisualizer(output_dir=tmp_path).on_test_batch_end(trainer, None, None, batch, 0)
+    found = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.png"))
+    assert found == ["gear/test/good/000.png", "ring/test/good/000.png"]
 
 
 def test_samples_without_a_file_are_numbered(tmp_path: Path) -> None:

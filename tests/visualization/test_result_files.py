@@ -12,7 +12,7 @@ from PIL import Image
 
 from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.report import read_surface
-from anomalib_clip3dad.visualization import ResultFiles
+from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles
 from anomalib_clip3dad.visualization.result_files import write_mask
 from tests.conftest import bumpy_part
 
@@ -107,3 +107,37 @@ def test_without_a_threshold_there_is_no_verdict(tmp_path: Path) -> None:
 def test_what_was_predicted_so_far_is_on_disk(tmp_path: Path, batches: int) -> None:
     predict(tmp_path, has_threshold=True)  # an older table goes
     assert len(predict(tmp_path, has_threshold=True, batches=batches)) == 2 * batches
+
+
+def unorganised() -> DepthBatch:
+    """Two clouds of 30 points, some padding, and anything for an image."""
+    xyz = torch.randn(2, 3, 1, 30)
+    xyz[1, :, :, 20:] = 0
+    return DepthBatch(
+        image=torch.full((2, 3, 8, 8), 0.5),
+        depth_map=xyz,
+        gt_label=torch.tensor([False, True]),
+        gt_mask=torch.rand(2, 1, 30) > 0.5,
+        anomaly_map=torch.rand(2, 1, 30),
+        pred_score=torch.tensor([0.25, 0.75]),
+        pred_label=torch.tensor([False, True]),
+        pred_mask=torch.rand(2, 1, 30) > 0.5,
+        image_path=[f"shapes/{category}/test/000.pcd" for category in ("bag0", "cap0")],
+    )
+
+
+def test_unorganised_points_get_a_cloud_with_scores_and_no_mask(tmp_path: Path) -> None:
+    strategy = SimpleNamespace(barrier=lambda: None)
+    trainer = SimpleNamespace(default_root_dir=tmp_path, is_global_zero=True, strategy=strategy, loggers=[])
+    files, model, samples = ResultFiles(), judging(has_threshold=True), unorganised()
+    files.on_predict_start(trainer, model)
+    files.on_predict_batch_end(trainer, model, None, samples, 0)
+    DepthVisualizer().on_predict_batch_end(trainer, model, None, samples, 0)
+    files.on_predict_end(trainer, model)
+    for place, (category, count) in enumerate((("bag0", 30), ("cap0", 20))):
+        found = read_surface(tmp_path / f"surfaces/{category}/test/000.ply")
+        assert np.array_equal(found.points, samples.depth_map[place, :, 0, :count].T.numpy())
+        assert np.array_equal(found.scores, samples.anomaly_map[place, 0, :count].numpy())
+        assert not len(found.faces)
+        assert (tmp_path / f"images/{category}/test/000.png").is_file()
+    assert not (tmp_path / "masks").exists()

@@ -106,3 +106,19 @@ def test_the_file_is_shown_at_its_own_size_if_it_can_be_read(tmp_path: Path) -> 
     for name in ("b.png", "synthetic/000.png"):
         item = sample(image_path=str(tmp_path / name))
         assert np.allclose(shown_image(item), item.image.permute(1, 2, 0))
+
+
+def test_unorganised_points_are_seen_from_two_sides() -> None:
+    xyz = torch.randn(3, 1, 40)
+    xyz[:, :, 30:] = 0
+    scores = torch.rand(1, 40)
+    item = DepthItem(image=torch.full((3, 8, 8), 0.5), depth_map=xyz, anomaly_map=scores)
+    tiles = list(tiles_of(item))
+    assert [tile.title for tile in tiles] == [f"{name}, seen along {axis}" for name in ("z", "score") for axis in "zy"]
+    for tile, (across, up, along) in zip(tiles[2:], ((0, 1, 2), (0, 2, 1)), strict=True):
+        place = Figure().add_subplot()
+        tile.draw(place)
+        (drawn,) = place.collections
+        order = xyz[along, 0, :30].argsort()
+        np.testing.assert_allclose(drawn.get_offsets(), xyz[[across, up], 0][:, order].T.numpy(), rtol=1e-6)
+        np.testing.assert_allclose(drawn.get_array(), scores[0, order].numpy(), rtol=1e-6)
