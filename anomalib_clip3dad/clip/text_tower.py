@@ -10,6 +10,22 @@ from torch import Tensor, nn
 from anomalib_clip3dad.errors import InputError
 
 
+def embed_words(clip: Any, tokenizer: Callable[[list[str]], Tensor], text: str) -> Tensor:
+    """Look up the embeddings of words, without start and end.
+
+    Args:
+        clip: An open_clip model with open_clip's own text transformer.
+        tokenizer: Its tokenizer.
+        text: Any words.
+
+    Returns:
+        (n, D), one row per token.
+    """
+    words = tokenizer([text])[0]
+    inner = words[1 : int(words.argmax())]
+    return getattr(clip, "text", clip).token_embedding.weight.data[inner].clone()
+
+
 class TextTower(nn.Module):
     """CLIP's frozen text tower behind its table of words.
 

@@ -19,15 +19,18 @@ from torch import Tensor
 from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.clip import VisionTower, load_clip
 from anomalib_clip3dad.clip.streams import check_first_block
-from anomalib_clip3dad.clip.text_tower import TextTower
+from anomalib_clip3dad.clip.text_tower import TextTower, embed_words
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.geometry import crop_nearest, find_part, paste_map
 from anomalib_clip3dad.geometry.back_projection import back_project, fill_unseen
+from anomalib_clip3dad.geometry.knn_smoothing import smooth_scores
 from anomalib_clip3dad.geometry.organised import is_unorganised
 from anomalib_clip3dad.geometry.views import SCAN_ANGLES, SURROUNDING_ANGLES, axis_rotations
+from anomalib_clip3dad.metrics import CategoryEvaluator
 from anomalib_clip3dad.models.base import RGBXYZModel
 from anomalib_clip3dad.models.frozen_cache import FeatureStore, join
 from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part
+from anomalib_clip3dad.point_metrics import zero_shot_metrics
 from anomalib_clip3dad.seeding import drawing_from
 
 from .loss import (
@@ -47,6 +50,11 @@ from .torch_model import GsClipModel, Judged, Views
 logger = logging.getLogger(__name__)
 
 _ANGLES = {"scan": SCAN_ANGLES, "surrounding": SURROUNDING_ANGLES}
+_CONTEXTS = ("random", "words")
+_WORDS = (  # twelve tokens each
+    "a photo of a flawless object, without any damage on it",
+    "a photo of a damaged object, with a defect on it",
+)
 
 
 class Known(NamedTuple):
@@ -93,6 +101,9 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         angles: Views for "scan"s of one side, as MVTec 3D-AD's, or for clouds from all sides ("surrounding").
         num_points: Number of points that PointNet++ reads.
         point_net_weights: Path of PointNet++'s published weights for S3DIS, which it starts from; None for random ones.
+        context: What the twelve learnable tokens of each prompt start from: "random" as in the paper, or "words", two
+            sentences of a normal and of a damaged object, which is ours: a small CLIP has too few samples to find its
+            states anew.
         shape_prompt: Whether the prompts have a token of the part's shape.
         defect_prompt: Whether the anomalous prompt has tokens of a defect, distilled from the most outlying points.
         defect_tokens: Number of those; 1 in the authors' code.
@@ -110,7 +121,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         seed: Seed of what is drawn at the start and in training.
         pre_processor: See `AnomalibModule`; the default resizes to twice CLIP's input, from which the part is cropped.
         post_processor: See `AnomalibModule`.
-        evaluator: See `AnomalibModule`; the default has the metrics of `Clip3dAd`, on raw scores.
+        evaluator: See `AnomalibModule`; the default has the paper's metrics, for each category by itself.
         visualizer: See `AnomalibModule`; the default is that of `Clip3dAd`.
     """
 
@@ -135,6 +146,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         angles: str = "scan",
         num_points: int = 3000,
         point_net_weights: str | None = None,
+        context: str = "random",
         shape_prompt: bool = True,
         defect_prompt: bool = True,
         defect_tokens: int = 1,
@@ -157,6 +169,9 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         if angles not in _ANGLES:
             msg = f"angles={angles!r}: give one of {', '.join(_ANGLES)}"
             raise InputError(msg)
+        if context not in _CONTEXTS:
+            msg = f"context={context!r}: give one of {', '.join(_CONTEXTS)}"
+            raise InputError(msg)
         check_losses(1, stage1_losses)
         check_losses(2, stage2_losses)
         clip = load_clip(clip_model, pretrained, image_size)
@@ -172,15 +187,22 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         self.losses_of = (tuple(stage1_losses), tuple(stage2_losses))
         self.rates = (stage1_lr, stage2_lr, low_rank_lr)
         self.seed = seed
-        text = TextTower(clip, open_clip.get_tokenizer(clip_model))
+        tokenizer = open_clip.get_tokenizer(clip_model)
+        text = TextTower(clip, tokenizer)
+        words = tuple(embed_words(clip, tokenizer, phrase) for phrase in _WORDS) if context == "words" else None
         with drawing_from(seed):
             self.model: GsClipModel = GsClipModel(
-                tower, text, vv_from, shape_prompt, defect_prompt, defect_tokens, depth_stream, point_net_weights
+                tower, text, vv_from, shape_prompt, defect_prompt, defect_tokens, depth_stream, point_net_weights, words
             )
         self.register_buffer("rotations", axis_rotations(*_ANGLES[angles]), persistent=False)
         self._store: FeatureStore[Known] = FeatureStore()
         if trained is not None:
             load_trained(self, trained)
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """The paper's metrics for each tested category, and their means."""
+        return CategoryEvaluator(test_metrics=zero_shot_metrics())
 
     # ------------------------------------------------------------------ what is seen
     @property
@@ -261,7 +283,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             for each in (back_project(judged.maps, seen.cells, seen.visible), seen.visible.any(dim=1))
         )
         filled = fill_unseen(values, known, cut.xyz, cut.foreground)
-        return filled if is_unorganised(cut.xyz) else self.model.smooth(filled)
+        return smooth_scores(cut.xyz, filled) if is_unorganised(cut.xyz) else self.model.smooth(filled)
 
     # ------------------------------------------------------------------ training
     def setup(self, stage: str) -> None:

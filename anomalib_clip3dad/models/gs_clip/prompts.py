@@ -81,12 +81,20 @@ class GeometryPrompts(nn.Module):
         shape: Whether there is a token of the shape, t_s.
         defect: Whether there is a token of the defect, t_d.
         defect_tokens: Number of tokens of the defect.
+        words: Embeddings (12, D) that the tokens V and W start from; None starts them at random, as the paper does.
 
     Raises:
         ValueError: If the prompts do not fit the text tower, or it asks for more tokens than points are distilled.
     """
 
-    def __init__(self, text: TextTower, shape: bool = True, defect: bool = True, defect_tokens: int = 1) -> None:
+    def __init__(
+        self,
+        text: TextTower,
+        shape: bool = True,
+        defect: bool = True,
+        defect_tokens: int = 1,
+        words: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         if not 1 <= defect_tokens <= _OUTLIERS:
             msg = f"defect_tokens={defect_tokens}: a number from 1 to {_OUTLIERS} is needed"
@@ -97,6 +105,8 @@ class GeometryPrompts(nn.Module):
             raise InputError(msg)
         width = text.width
         self.context = nn.ParameterList([_tokens(1, _CONTEXT, width), _tokens(1, _CONTEXT, width)])
+        for own, given in zip(self.context, words or (), strict=False):
+            own.data.copy_(given)
         count = min(_DEEP_BLOCKS, len(text.blocks) - 1)
         self.deep = _tokens(count, _DEEP_TOKENS, width) if count else None
         self.shape = nn.Sequential(nn.Linear(CLOUD_WIDTH, width), nn.GELU(), nn.LayerNorm(width)) if shape else None

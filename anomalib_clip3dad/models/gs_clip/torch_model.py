@@ -70,6 +70,7 @@ class GsClipModel(nn.Module):
         defect_tokens: Number of those.
         depth_stream: Whether there is stage 2: the depth stream with LoRA, and the refinement.
         point_net_weights: See `PointNet2`.
+        words: See `GeometryPrompts`.
     """
 
     def __init__(
@@ -82,12 +83,13 @@ class GsClipModel(nn.Module):
         defect_tokens: int = 1,
         depth_stream: bool = True,
         point_net_weights: str | Path | None = None,
+        words: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.tower = FrozenClip(tower, text)
         self.vv_from = vv_from
         self.points = PointNet2(point_net_weights) if shape_prompt or defect_prompt else None
-        self.prompts = GeometryPrompts(text, shape_prompt, defect_prompt, defect_tokens)
+        self.prompts = GeometryPrompts(text, shape_prompt, defect_prompt, defect_tokens, words)
         self.low_rank = LowRank(tower) if depth_stream else None
         self.refinement = SynergisticRefinement(tower.embed_dim) if depth_stream else None
         side = tower.image_size

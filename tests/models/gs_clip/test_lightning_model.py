@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model in anomalib's Engine: labelled samples of one toy category, tested on another."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from anomalib.engine import Engine
+from anomalib.models import get_model
+
+from anomalib_clip3dad.data import AuxiliaryDataModule, Toy3D
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.inference import RGBXYZInferencer
+from anomalib_clip3dad.models import GsClip
+from anomalib_clip3dad.toy import write_toy3d
+from tests.conftest import bumpy_part, depth_batch
+
+NUMBERS: dict[str, Any] = {"size": (96, 96), "num_train": 1, "num_validation": 1, "num_good": 3, "num_defects": 1}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    for category in ("gear", "ring"):
+        write_toy3d(folder, category, size=(96, 96), train=1, validation=1, good=3, defects=1, progress=False)
+    return folder
+
+
+def make(tiny_clip: str, **arguments: Any) -> GsClip:
+    own: dict[str, Any] = {"vv_from": 2, "num_points": 1024, "stage1_steps": 2, "stage2_steps": 2, "visualizer": False}
+    return GsClip(tiny_clip, None, **(own | arguments))
+
+
+def data(root: Path) -> AuxiliaryDataModule:
+    source = Toy3D(root, "gear", **NUMBERS)
+    return AuxiliaryDataModule(source, test_categories=["ring"], train_batch_size=2)
+
+
+def sample(count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    parts = [bumpy_part(64, 64, seed) for seed in range(count)]
+    return torch.stack([image for image, _ in parts]), torch.stack([xyz for _, xyz in parts])
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_clip: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[GsClip, Engine, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    engine = Engine(default_root_dir=folder, accelerator="cpu", devices=1, logger=False)
+    model = make(tiny_clip)
+    engine.fit(model, data(root))
+    return model, engine, next(folder.rglob("model.ckpt"))
+
+
+def test_both_stages_in_one_fit_and_the_test_of_others(trained: tuple[GsClip, Engine, Path], root: Path) -> None:
+    model, engine, _ = trained
+    assert model.global_step == 4
+    (metrics,) = engine.test(model, data(root))
+    assert {"image_AUROC", "image_AUROC/ring", "pixel_AUPRO"} <= set(metrics)
+    assert not any(name.endswith("/gear") for name in metrics)
+
+
+def test_a_checkpoint_holds_what_is_trained_and_loads(trained: tuple[GsClip, Engine, Path], tiny_clip: str) -> None:
+    model, _, file = trained
+    state = torch.load(file, weights_only=True)["state_dict"]
+    assert not any(name.startswith("model.tower.") for name in state)
+    loaded = GsClip.load_from_checkpoint(file, visualizer=False).eval()
+    image, xyz = sample()
+    with torch.inference_mode():
+        for one, other in zip(model.eval()(image, xyz), loaded(image, xyz), strict=True):
+            assert (one is None) == (other is None)
+            assert one is None or torch.equal(one, other)
+    with pytest.raises(InputError, match="depth_stream=True, this model has depth_stream=False"):
+        GsClip.load_from_checkpoint(file, visualizer=False, depth_stream=False)
+
+
+def test_every_trained_tensor_learns_in_its_stage_and_no_other(tiny_clip: str) -> None:
+    """Section 13, check 3: prototypes, both maps of keys, LoRA once its output is no longer 0."""
+    model = make(tiny_clip).train()
+    known = known_of(model)
+    stage1 = {
+        f"{part}.{n}" for part in ("points", "prompts") for n, _ in model.model.get_submodule(part).named_parameters()
+    }
+    for second, expected in ((False, stage1), (True, {n for n, _ in trainable(model)} - stage1)):
+        if second:
+            for each in model.model.low_rank.up:
+                torch.nn.init.normal_(each.weight, std=0.02)
+            torch.nn.init.normal_(model.model.refinement.join.weight, std=0.1)
+        model.zero_grad()
+        model.losses(known, second)["train_loss"].backward()
+        learning = {name for name, value in trainable(model) if value.grad is not None and value.grad.any()}
+        # the last bias before a norm over the batch, or after which the largest counts, may be without effect
+        idle = {name for name in expected - learning if not name.endswith("bias")}
+        assert learning <= expected
+        assert not idle, idle
+
+
+def trainable(model: GsClip) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, value) for name, value in model.model.named_parameters() if value.requires_grad]
+
+
+def known_of(model: GsClip) -> Any:
+    batch = depth_batch(2, 96, 96)
+    batch.gt_mask[1, 40:50, 40:52] = True
+    batch.gt_label[1] = True
+    foreground = batch.depth_map[:, 2] > 0
+    batch.image_path = None
+    rows = [model._known(row, batch, foreground) for row in range(2)]
+    return type(rows[0])(*(torch.cat(fields) for fields in zip(*rows, strict=True)))
+
+
+def test_stage_2_leaves_the_prompts_as_they_are(tiny_clip: str) -> None:
+    """Neither their weights nor the statistics of PointNet++ change, nor is anything dropped."""
+    model = make(tiny_clip).train()
+    known = known_of(model)
+    before = {name: value.clone() for name, value in model.model.points.state_dict().items()}
+    first, again = (model.losses(known, second=True)["train_loss_cloud"] for _ in range(2))
+    assert first == again or model.model.low_rank.dropout.p > 0
+    assert all(torch.equal(value, before[name]) for name, value in model.model.points.state_dict().items())
+    model.losses(known, second=False)
+    assert any(not torch.equal(value, before[name]) for name, value in model.model.points.state_dict().items())
+
+
+def test_each_loss_can_be_left_out_and_stage_2_reaches_the_maps(tiny_clip: str) -> None:
+    """In the authors' stage 2, the maps depend on nothing that is trained."""
+    model = make(tiny_clip, stage2_losses=["points", "consistency"]).train()
+    torch.nn.init.normal_(model.model.refinement.join.weight, std=0.1)
+    found = model.losses(known_of(model), second=True)
+    assert set(found) == {"train_loss", "train_loss_points", "train_loss_consistency"}
+    torch.testing.assert_close(found["train_loss"], found["train_loss_points"] + found["train_loss_consistency"])
+    found["train_loss_points"].backward()
+    assert model.model.refinement.from_depth.weight.grad.any()
+
+
+def test_a_batch_is_its_samples_and_the_same_bits_each_time(tiny_clip: str) -> None:
+    model, (image, xyz) = make(tiny_clip).eval(), sample(2)
+    with torch.inference_mode():
+        together, again, alone = model(image, xyz), model(image, xyz), model(image[1:], xyz[1:])
+    assert torch.equal(together.anomaly_map, again.anomaly_map)
+    torch.testing.assert_close(together.pred_score[1:], alone.pred_score)
+    torch.testing.assert_close(together.anomaly_map[1:], alone.anomaly_map, atol=1e-5, rtol=1e-4)
+
+
+def test_the_score_is_half_the_peak_and_half_the_mean_of_the_views(tiny_clip: str) -> None:
+    model, (image, xyz) = make(tiny_clip, post_processor=False).eval(), sample()
+    with torch.inference_mode():
+        resized, cloud, foreground = model.prepare(image, xyz)
+        cut = model.cut(resized, cloud, foreground)
+        seen = model.observe(cut)
+        text = model.model.text(gs_points(model, cut))
+        judged = model._judged(seen.shaded, seen.depth, text)
+        peak = model._on_points(judged, seen, cut).max()
+        found = model.judge(resized, cloud, foreground)
+    assert found.pred_score.item() == pytest.approx((peak.item() + judged.shares.mean().item()) / 2, abs=1e-6)
+    outside = ~torch.nn.functional.max_pool2d(foreground[:, None].float(), 9, 1, 4)[:, 0].bool()
+    assert found.anomaly_map[outside].max() < 0.02
+
+
+def gs_points(model: GsClip, cut: Any) -> torch.Tensor:
+    from anomalib_clip3dad.models.gs_clip.point_net import sample_points  # noqa: PLC0415
+
+    return sample_points(cut.xyz, cut.foreground, model.num_points)
+
+
+def test_the_image_as_one_more_view(tiny_clip: str) -> None:
+    (image, xyz), plain, both = sample(), make(tiny_clip).eval(), make(tiny_clip, rgb=True).eval()
+    with torch.inference_mode():
+        assert torch.equal(plain(image, xyz).pred_score, plain(1 - image, xyz).pred_score)
+        assert not torch.equal(both(image, xyz).pred_score, both(1 - image, xyz).pred_score)
+
+
+def test_unorganised_clouds(tiny_clip: str) -> None:
+    model = make(tiny_clip, angles="surrounding", post_processor=False).eval()
+    xyz = sample()[1].reshape(1, 3, 1, -1)
+    with torch.inference_mode():
+        found = model(torch.full((1, 3, 48, 48), 0.5), xyz)
+    assert found.anomaly_map.shape == (1, 1, 64 * 64)
+    assert not found.anomaly_map[(xyz == 0).all(dim=1)].any()
+    assert found.anomaly_map.std() > 0
+    with pytest.raises(InputError, match="an unorganised cloud has no image"):
+        make(tiny_clip, rgb=True).eval()(torch.full((1, 3, 48, 48), 0.5), xyz)
+
+
+def test_wrong_arguments_are_named(tiny_clip: str) -> None:
+    for wrong in ({"angles": "all"}, {"context": "nothing"}, {"vv_from": 9}, {"stage1_losses": ["consistency"]}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))}="):
+            make(tiny_clip, **wrong)
+
+
+def test_anomalib_knows_it(tiny_clip: str) -> None:
+    assert isinstance(get_model("gs_clip", clip_model=tiny_clip, pretrained=None, vv_from=1), GsClip)
+
+
+def test_words_to_start_from_are_those_of_the_tower(tiny_clip: str) -> None:
+    model = make(tiny_clip, context="words")
+    normal, anomalous = model.model.prompts.context
+    assert torch.equal(normal[0, :4], anomalous[0, :4])  # a photo of a
+    assert not torch.equal(normal[0, 4:], anomalous[0, 4:])
+
+
+@pytest.mark.slow
+def test_the_exported_graph_gives_the_same(tiny_clip: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The text tower is in the graph, since the prompts depend on the cloud."""
+    caplog.set_level(logging.WARNING)
+    model, (image, xyz) = make(tiny_clip).eval(), sample(2)
+    torch.nn.init.normal_(model.model.refinement.join.weight, std=0.1)
+    with torch.inference_mode():
+        expected = model(image, xyz)
+    for file in (model.to_onnx(tmp_path), model.to_openvino(tmp_path)):
+        inferencer = RGBXYZInferencer(file)
+        for row in range(2):
+            found = inferencer.predict(image[row].numpy(), xyz[row].numpy())
+            assert float(found.pred_score) == pytest.approx(expected.pred_score[row].item(), abs=1e-4)
+            torch.testing.assert_close(
+                torch.as_tensor(found.anomaly_map).reshape(96, 96), expected.anomaly_map[row], atol=1e-3, rtol=0
+            )
