@@ -4,12 +4,12 @@
 from .camera import Camera, place_camera, project, rotate
 from .evidence import holds_evidence
 from .knn_smoothing import smooth_scores, spread_scores
-from .organised import resize_organised, validity_mask
+from .organised import is_unorganised, resize_organised, validity_mask
 from .paints import PAINTS, check_paint
 from .part_crop import PartBox, crop_image, crop_nearest, find_part, paste_map
 from .plane import foreground_mask
 from .renderer import MultiViewRenderer, Views, render_views
-from .unorganised import Resampled, is_unorganised, point_mask, resample
+from .unorganised import Resampled, point_mask, resample
 from .views import DEFAULT_VIEWS, VIEW_ANGLES, rotation_matrix, view_rotations
 
 __all__ = [

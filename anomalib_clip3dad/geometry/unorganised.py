@@ -27,16 +27,6 @@ class Resampled(NamedTuple):
     source: np.ndarray
 
 
-def is_unorganised(xyz: Tensor) -> bool:
-    """Say whether a cloud is a list of points rather than an image of points: it has a single row.
-
-    Args:
-        xyz: (B, 3, H, W), any units.
-    """
-    check_shape("xyz", xyz, "(B, 3, H, W)")
-    return xyz.shape[2] == 1
-
-
 def point_mask(xyz: Tensor) -> Tensor:
     """Find the points of unorganised clouds; unlike in `validity_mask`, they may have any z.
 

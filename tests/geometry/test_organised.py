@@ -7,7 +7,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from anomalib_clip3dad.geometry import resize_organised, validity_mask
+from anomalib_clip3dad.geometry import is_unorganised, resize_organised, validity_mask
 
 
 def test_measured_is_finite_and_in_front():
@@ -26,6 +26,11 @@ def test_measured_is_finite_and_in_front():
     mask = validity_mask(points.T.reshape(1, 3, 2, 4))
     assert mask.dtype == torch.bool
     assert mask.flatten().tolist() == [True, True, False, False, False, False, False, False]
+
+
+def test_one_row_is_unorganised():
+    assert is_unorganised(torch.zeros(2, 3, 1, 5))
+    assert not is_unorganised(torch.zeros(2, 3, 4, 5))
 
 
 @pytest.mark.parametrize(

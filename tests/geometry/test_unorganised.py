@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomalib_clip3dad.geometry.unorganised import is_unorganised, point_mask, resample
+from anomalib_clip3dad.geometry.unorganised import point_mask, resample
 
 
 def sphere(count: int, seed: int = 0) -> np.ndarray:
@@ -25,13 +25,6 @@ def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
         chosen.append(int(distances.argmax()))
         distances = np.minimum(distances, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return points[chosen]
-
-
-def test_one_row_is_unorganised() -> None:
-    assert is_unorganised(torch.zeros(2, 3, 1, 5))
-    assert not is_unorganised(torch.zeros(2, 3, 4, 5))
-    with pytest.raises(ValueError, match="xyz"):
-        is_unorganised(torch.zeros(3, 1, 5))
 
 
 def test_points_behind_the_origin_are_points_and_padding_is_none() -> None:
