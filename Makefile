@@ -14,7 +14,7 @@ install: .venv/installed ## set up .venv with everything (about 6 GB, mostly PyT
 		{ echo "Python 3.10 or newer is needed; name one that runs: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[deploy,distributed,notebooks,docs,dev]'
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[deploy,distributed,notebooks,docs,demo,dev]'
 	@touch $@
 
 demo: install ## the main job on made-up parts: generate, train on 4, test, draw
