@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format clean
+.PHONY: help install demo test quick lint format docs notebooks clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -14,7 +14,7 @@ install: .venv/installed ## set up .venv with everything (about 6 GB, mostly PyT
 		{ echo "Python 3.10 or newer is needed; name one that runs: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[deploy,distributed,dev]'
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[deploy,distributed,notebooks,docs,demo,dev]'
 	@touch $@
 
 demo: install ## the main job on made-up parts: generate, train on 4, test, draw
@@ -38,5 +38,11 @@ format: install ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install ## the documentation as pages, in site
+	$(BIN)/mkdocs build --strict
+
+notebooks: install ## run the notebooks at length and keep their outputs, about 10 minutes
+	$(BIN)/jupyter execute --inplace --timeout=1200 notebooks/*.ipynb
+
 clean: ## remove the environment and all results
-	rm -rf .venv results datasets .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv results datasets site .mypy_cache .pytest_cache .ruff_cache

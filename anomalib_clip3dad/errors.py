@@ -38,15 +38,20 @@ class MissingPackageError(InputError, ImportError):
     """A missing optional package."""
 
 
-def need(*packages: str) -> None:
+def need(*packages: str, what: str = "export", extra: str = "deploy") -> None:
     """Raise if one of these packages is missing.
+
+    Args:
+        packages: Their names.
+        what: What needs them.
+        extra: The extra of this package that installs them.
 
     Raises:
         ImportError: If one is missing; the message says what to install.
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        msg = f"{', '.join(missing)}: not installed; export needs pip install 'anomalib_clip3dad[deploy]'"
+        msg = f"{', '.join(missing)}: not installed; {what} needs pip install 'anomalib_clip3dad[{extra}]'"
         raise MissingPackageError(msg)
 
 

@@ -124,7 +124,7 @@ def main() -> None:
         console.print(table)
     console.print(
         "This demo uses the small CLIP of this package (docs/small_clip.md lists what it can and cannot detect); "
-        "for the paper's CLIP see the README, 'Real weights'.",
+        "for the paper's CLIP see the README, 'Weights and data'.",
         style="bold yellow",
     )
     # not through the console, which would wrap long paths

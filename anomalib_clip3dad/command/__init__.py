@@ -10,6 +10,7 @@ COMMANDS = {
     "benchmark": "run a grid of models, data and seeds, and report",
     "check": "look at a folder of samples before a training",
     "configs": "print a config, or write all of them",
+    "demo": "judge parts in the browser with a trained model",
     "doctor": "check the installation",
     "parity": "compare an exported model with its checkpoint",
     "predict": "judge every part of a folder with a trained model",

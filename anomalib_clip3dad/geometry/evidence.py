@@ -6,7 +6,7 @@ from torch import Tensor
 
 from anomalib_clip3dad.limits import LEAST_CONTRAST, LEAST_MEASURED
 
-from .organised import check_shape, validity_mask
+from .organised import check_shape, is_unorganised, validity_mask
 
 
 def holds_evidence(image: Tensor, xyz: Tensor) -> Tensor:
@@ -17,7 +17,8 @@ def holds_evidence(image: Tensor, xyz: Tensor) -> Tensor:
         xyz: `(B, 3, H, W)`, metres, camera frame, (0, 0, 0) or non-finite = not measured.
 
     Returns:
-        `(B,)` bool: at least `LEAST_MEASURED` of the pixels were measured and a channel varies by `LEAST_CONTRAST`.
+        `(B,)` bool: at least `LEAST_MEASURED` of the pixels were measured and a channel varies by `LEAST_CONTRAST`; an
+        unorganised cloud needs no image.
 
     Raises:
         ValueError: A shape is another.
@@ -32,5 +33,7 @@ def holds_evidence(image: Tensor, xyz: Tensor) -> Tensor:
     check_shape("image", image, "(B, 3, H, W)")
     # floats, since OpenVINO 2026 gets a multiple of integer counts wrong from the second sample on
     measured = validity_mask(xyz).to(torch.float32).mean(dim=(1, 2))
+    if is_unorganised(xyz):  # usually without an image
+        return measured >= LEAST_MEASURED
     contrast = (image.amax(dim=(2, 3)) - image.amin(dim=(2, 3))).amax(dim=1)
     return (measured >= LEAST_MEASURED) & (contrast >= LEAST_CONTRAST)

@@ -100,6 +100,7 @@ def _is_untouched(folder: Path) -> bool:
 
 
 def _of_use(folder: Path) -> bool:
-    """Whether a run left a checkpoint or images, or a table with more than its heading."""
+    """Whether a run left a checkpoint or images of results, or a table with more than its heading."""
     tables = (path.read_text(encoding="utf-8").splitlines() for path in folder.rglob("*.csv"))
-    return any(path.suffix in {".ckpt", ".png"} for path in folder.rglob("*")) or any(len(rows) > 1 for rows in tables)
+    files = (path for path in folder.rglob("*") if path.parent.name != "training")  # sheets of pairs are no results
+    return any(path.suffix in {".ckpt", ".png"} for path in files) or any(len(rows) > 1 for rows in tables)

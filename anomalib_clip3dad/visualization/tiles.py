@@ -21,8 +21,8 @@ from anomalib_clip3dad.geometry import point_mask
 
 from .relief import relief
 
-_HEAT, _SHAPE = "inferno", "viridis"  # even steps of lightness, also in grey print and to the colour-blind
-_OUTLINE, _TRUTH = "cyan", "lime"
+_HEAT, SHAPE = "inferno", "viridis"  # even steps of lightness, also in grey print and to the colour-blind
+_OUTLINE, TRUTH = "cyan", "lime"
 _MOST_EVIDENCE = 3.0  # three times the most that normal parts show is as bright as any
 _OPAQUE = 0.85
 
@@ -122,13 +122,13 @@ def _draw_relief(xyz: Tensor, place: Axes) -> Scale:
     values, label = relief(xyz)
     # single points far off would take all the colours
     low, high = np.nanpercentile(values, (1, 99))
-    drawn = place.imshow(values, cmap=_SHAPE, vmin=low, vmax=max(high, low + 1e-6))
+    drawn = place.imshow(values, cmap=SHAPE, vmin=low, vmax=max(high, low + 1e-6))
     return Scale(drawn, label)
 
 
 def _draw_truth(image: np.ndarray, mask: np.ndarray, place: Axes) -> None:
     place.imshow(_grey(image), cmap="gray", vmin=0, vmax=1)
-    _outline(place, image, mask, _TRUTH)
+    _outline(place, image, mask, TRUTH)
 
 
 def _draw_heat(image: np.ndarray, anomaly_map: np.ndarray, mask: np.ndarray | None, place: Axes) -> Scale:
@@ -151,7 +151,7 @@ def _draw_points(points: np.ndarray, values: np.ndarray, name: str, axis: str, p
     across, up, along = (0, 1, 2) if axis == "z" else (0, 2, 1)
     order = points[:, along].argsort()  # what is nearer covers what is behind it
     x, y = points[order, across], points[order, up]
-    drawn = place.scatter(x, y, c=np.nan_to_num(values[order]), s=1, cmap=_HEAT if name == "score" else _SHAPE)
+    drawn = place.scatter(x, y, c=np.nan_to_num(values[order]), s=1, cmap=_HEAT if name == "score" else SHAPE)
     place.set_aspect("equal")
     return Scale(drawn, name)
 

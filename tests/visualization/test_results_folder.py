@@ -126,6 +126,20 @@ class Saves(Callback):
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "model.ckpt")
 
 
+class DrawsSheets(Callback):
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        sheets = Path(trainer.default_root_dir) / "training"
+        sheets.mkdir()
+        (sheets / "step_00001.png").touch()
+
+
+def test_sheets_alone_are_no_results(tmp_path: Path) -> None:
+    trainer, _ = make_trainer(create_versioned_dir(tmp_path), DrawsSheets(), enable_checkpointing=False)
+    with pytest.raises(RuntimeError, match="the training fails"):
+        trainer.fit(Fails())
+    assert not names(tmp_path)
+
+
 @pytest.mark.parametrize("made", ["checkpoint", "by somebody else"])
 def test_a_failed_training_keeps_checkpoints_and_what_others_made(tmp_path: Path, made: str) -> None:
     run = create_versioned_dir(tmp_path)

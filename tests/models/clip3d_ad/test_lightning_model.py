@@ -35,6 +35,7 @@ from anomalib_clip3dad.geometry import (
 from anomalib_clip3dad.models import Clip3dAd
 from anomalib_clip3dad.models.clip3d_ad.loss import bidirectional_contrastive_loss
 from anomalib_clip3dad.models.frozen_cache import FeatureStore
+from anomalib_clip3dad.visualization import TrainingMonitor
 from tests.conftest import bumpy_part
 
 SIZE = (60, 80)
@@ -229,6 +230,20 @@ def test_synthesis_stands_before_the_pre_processor_and_can_be_replaced(tiny_clip
         assert kinds.count(AnomalySynthesis) == 1
         assert kinds.index(AnomalySynthesis) < kinds.index(type(model.pre_processor))
         assert all(callback in callbacks for callback in given)
+
+
+@pytest.mark.slow
+def test_a_training_is_shown_unless_nothing_is_to_be_drawn(
+    tiny_clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for visualizer, given in ((True, ()), (True, (TrainingMonitor(every=2),)), (False, ())):
+        folder = tmp_path / f"{visualizer}{len(given)}"
+        trainer = engine(max_steps=3, callbacks=list(given), default_root_dir=folder)
+        trainer.fit(make(tiny_clip, visualizer=visualizer), loader(), loader())
+        said, found = capsys.readouterr().out, {path.stem for path in folder.rglob("training/*.png")}
+        between = {"step_00002"} if given else set()
+        assert found == ({"losses", "step_00001", "step_00003"} | between if visualizer else set())
+        assert ("step 3 of 3: segmentation loss" in said) == visualizer
 
 
 def test_judged_apart_both_embeddings_are_compared_with_the_texts(tiny_clip: str) -> None:
