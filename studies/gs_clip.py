@@ -36,7 +36,8 @@ from anomalib_clip3dad.models.gs_clip.torch_model import Views
 from anomalib_clip3dad.seeding import drawing_from
 from anomalib_clip3dad.toy import CATEGORIES
 
-_SMALL = {"clip_model": "ViT-Ti-Lite0-16-240", "pretrained": "small", "vv_from": None, "num_points": 1024}
+_CLIP = ("ViT-Ti-Lite0-16-240", "small")
+_SMALL: dict[str, Any] = {"clip_model": _CLIP[0], "pretrained": _CLIP[1], "vv_from": None, "num_points": 1024}
 _QUIET: dict[str, Any] = {"post_processor": False, "evaluator": False, "visualizer": False}
 _BATCH = 4  # clouds in a step, as the authors' code
 
@@ -50,6 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "released losses": {"stage2_losses": ["views", "points", "consistency"]},
     "views alone": {"stage1_losses": ["views", "cloud"], "depth_stream": False},
     "maps alone": {"stage1_losses": ["points", "pixels"], "depth_stream": False},
+    "words, stage 1": {"context": "words", "depth_stream": False, "stage1_lr": 2e-4},
     "plain prompts": {"depth_stream": False},
 }
 """Arguments of `GsClip`. "plain prompts" is the same CLIP and the same views with WinCLIP's prompts, untrained."""
@@ -158,8 +160,8 @@ def run(name: str, category: str, samples: dict[str, Samples], arguments: argpar
     model = GsClip(**_SMALL, **_QUIET, **VARIANTS[name], seed=arguments.seed)
     plain = None
     if name == "plain prompts":
-        clip = load_clip(_SMALL["clip_model"], _SMALL["pretrained"])
-        plain = embed_prompts(clip, open_clip.get_tokenizer(_SMALL["clip_model"]), *prompt_ensemble("cpe", "object"))
+        clip = load_clip(*_CLIP)
+        plain = embed_prompts(clip, open_clip.get_tokenizer(_CLIP[0]), *prompt_ensemble("cpe", "object"))
     else:
         train(model, samples[category].known, arguments, f"{name}, {category}")
         if arguments.save:

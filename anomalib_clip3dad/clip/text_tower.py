@@ -43,6 +43,8 @@ class TextTower(nn.Module):
     full_stop: Tensor
     end: Tensor
     mask: Tensor
+    positions: Tensor
+    projection: Tensor
 
     def __init__(self, clip: Any, tokenizer: Callable[[list[str]], Tensor]) -> None:
         super().__init__()

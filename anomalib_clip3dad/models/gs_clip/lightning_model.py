@@ -44,8 +44,8 @@ from .loss import (
 )
 from .observation import Observation, observe
 from .point_net import sample_points
-from .shipped import load_trained
 from .torch_model import GsClipModel, Judged, Views
+from .trained import load_trained
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         stage1_lr: Learning rate of prompts and PointNet++.
         stage2_lr: Learning rate of the refinement.
         low_rank_lr: Learning rate of LoRA.
-        trained: Start from trained weights: "toy3d", which come with this package and belong to the small CLIP, or the
-            path of a checkpoint; None starts at random.
+        trained: Path of a checkpoint whose trained weights and threshold are taken, to predict other parts without
+            `ckpt_path`, or to train on; None starts anew.
         seed: Seed of what is drawn at the start and in training.
         pre_processor: See `AnomalibModule`; the default resizes to twice CLIP's input, from which the part is cropped.
         post_processor: See `AnomalibModule`.
@@ -136,6 +136,8 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         "defect_tokens",
         "depth_stream",
     )
+
+    rotations: Tensor
 
     def __init__(
         self,
@@ -189,7 +191,8 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         self.seed = seed
         tokenizer = open_clip.get_tokenizer(clip_model)
         text = TextTower(clip, tokenizer)
-        words = tuple(embed_words(clip, tokenizer, phrase) for phrase in _WORDS) if context == "words" else None
+        normal, anomalous = (embed_words(clip, tokenizer, phrase) for phrase in _WORDS)
+        words = (normal, anomalous) if context == "words" else None
         with drawing_from(seed):
             self.model: GsClipModel = GsClipModel(
                 tower, text, vv_from, shape_prompt, defect_prompt, defect_tokens, depth_stream, point_net_weights, words

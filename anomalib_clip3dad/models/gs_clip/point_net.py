@@ -143,8 +143,8 @@ class PointNet2(nn.Module):
         for number, (_, radius, widths) in enumerate(_ENCODER, start=1):
             self.add_module(f"sa{number}", SetAbstraction(channels, radius, widths))
             channels = widths[-1]
-        for number, (wide, widths) in zip((4, 3, 2, 1), _DECODER, strict=True):
-            self.add_module(f"fp{number}", FeaturePropagation(wide, widths))
+        for number, (joined, narrowing) in zip((4, 3, 2, 1), _DECODER, strict=True):
+            self.add_module(f"fp{number}", FeaturePropagation(joined, narrowing))
         self.conv1 = nn.Conv1d(POINT_WIDTH, POINT_WIDTH, 1)
         self.bn1 = nn.BatchNorm1d(POINT_WIDTH)
         self.drop1 = nn.Dropout(0.5)
