@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import open_clip
@@ -401,3 +402,15 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             for of_rate, rate in parts
         ]
         return torch.optim.Adam([group for group in groups if group["params"]], betas=(0.5, 0.999))
+
+    def to_onnx(self, *args: Any, **kwargs: Any) -> Path:  # type: ignore[override]  # noqa: ARG002
+        """GS-CLIP is not exported; see docs/gs_clip.md.
+
+        Raises:
+            ValueError: Always.
+        """
+        msg = (
+            "export_type: the graph of GsClip takes longer to write than anybody waits (more than five minutes for the "
+        )
+        msg += "smallest CLIP), so it is not exported; use the checkpoint, which RGBXYZInferencer reads, too"
+        raise InputError(msg)

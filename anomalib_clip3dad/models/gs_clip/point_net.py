@@ -53,8 +53,8 @@ def sample_points(xyz: Tensor, foreground: Tensor, count: int) -> Tensor:
         count: N, number of points; points are repeated where there are fewer.
 
     Returns:
-        `(B, N, 3)`, centred, the largest radius 1; the first 1024 in the order of `farthest_points`. Zeros without a
-        part.
+        `(B, N, 3)`, centred, the largest radius 1; the first 1024 in the order of `farthest_points`, or the first 256
+        of 1024 points. Zeros without a part.
     """
     points, inside = rearrange(xyz, "b c h w -> b (h w) c"), rearrange(foreground, "b h w -> b (h w)")
     place = torch.arange(points.shape[1], device=xyz.device)
@@ -66,7 +66,8 @@ def sample_points(xyz: Tensor, foreground: Tensor, count: int) -> Tensor:
     centred = chosen - _rounded(chosen.mean(dim=1, keepdim=True), 13)
     radius = _rounded(centred.square().sum(dim=2).amax(dim=1).sqrt(), 16).clamp(min=2**-16)
     scaled = (centred / radius[:, None, None] * _STEP).round() / _STEP
-    return _spread_first(scaled, min(_ENCODER[0][0], count))
+    # centres of every stage are the first of these; where all points are those of the first stage, of the next ones
+    return _spread_first(scaled, next((centres for centres, *_ in _ENCODER if centres < count), count))
 
 
 def _rounded(values: Tensor, bits: int) -> Tensor:
