@@ -409,8 +409,6 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         Raises:
             ValueError: Always.
         """
-        msg = (
-            "export_type: the graph of GsClip takes longer to write than anybody waits (more than five minutes for the "
-        )
-        msg += "smallest CLIP), so it is not exported; use the checkpoint, which RGBXYZInferencer reads, too"
+        msg = "export_type: the graph of GsClip takes longer to write than anybody waits (more than five minutes for a "
+        msg += "tiny CLIP), so it is not exported; use the checkpoint, which RGBXYZInferencer reads, too"
         raise InputError(msg)

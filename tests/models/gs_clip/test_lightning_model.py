@@ -204,5 +204,5 @@ def test_the_inferencer_reads_its_checkpoint(trained: tuple[GsClip, Engine, Path
     image, xyz = sample()
     with torch.inference_mode():
         expected = model.eval()(image, xyz)
-    found = RGBXYZInferencer(file).predict(image[0].numpy(), xyz[0].numpy())
+    found = RGBXYZInferencer(file).predict(image[0], xyz[0])
     assert float(found.pred_score) == pytest.approx(expected.pred_score.item(), abs=1e-5)
