@@ -101,7 +101,7 @@ class VisionTower(nn.Module):
         return self._parts[0]
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Apply CLIP's mean and standard deviation to RGB in [0, 1]."""
+        """Apply CLIP's mean and standard deviation to RGB (N, 3, S, S) in [0, 1]."""
         return (images - self.mean) / self.std
 
     @property

