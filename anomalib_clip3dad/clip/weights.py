@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+from huggingface_hub import hf_hub_download
 from open_clip.factory import convert_to_custom_text_state_dict, resize_pos_embed
 from open_clip.push_to_hf_hub import HF_SAFE_WEIGHTS_NAME
 from torch import Tensor, nn
@@ -137,7 +138,7 @@ def _from_hub(pretrained: str) -> Path:
     """Download safetensors of the hub, once to its cache."""
     repository = pretrained.removeprefix(_HUB)
     try:
-        return Path(open_clip.download_pretrained_from_hf(repository, filename=HF_SAFE_WEIGHTS_NAME))
+        return Path(hf_hub_download(repository, HF_SAFE_WEIGHTS_NAME))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         msg = f"pretrained={pretrained!r}: {HF_SAFE_WEIGHTS_NAME} of {repository} cannot be reached ({reason}). On a "

@@ -5,6 +5,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -162,6 +163,38 @@ def test_unknown_name_proposes_a_near_one() -> None:
 def test_neither_tag_nor_file() -> None:
     with pytest.raises(FileNotFoundError, match=r"laion400m_e32.*pretrained=PATH"):
         load_clip("ViT-B-16-plus-240", "laion")
+
+
+def test_safetensors_of_the_hub(tiny_clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The download is put in place here; the file is read as any other."""
+    torch.manual_seed(3)
+    state = {name: torch.randn_like(value) for name, value in load_clip(tiny_clip, None).state_dict().items()}
+    save_file(state, tmp_path / "open_clip_model.safetensors")
+    asked = []
+
+    def download(repository: str, filename: str) -> str:
+        asked.append((repository, filename))
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr(weights, "hf_hub_download", download)
+    found = load_clip(tiny_clip, "hf-hub:somebody/clip").state_dict()
+    assert asked == [("somebody/clip", "open_clip_model.safetensors")]
+    assert all(torch.equal(value, found[name]) for name, value in state.items())
+
+
+def test_an_unreachable_hub_names_the_remedy(tiny_clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        msg = "Network is unreachable"
+        raise OSError(msg)
+
+    monkeypatch.setattr(weights, "hf_hub_download", refuse)
+    with pytest.raises(ConnectionError, match=r"cannot be reached.*huggingface.co/somebody/clip; .*pretrained=PATH"):
+        load_clip(tiny_clip, "hf-hub:somebody/clip")
+
+
+def test_openais_large_model_is_open_clips_with_its_activation() -> None:
+    own, theirs = (open_clip.get_model_config(name) for name in ("ViT-L-14-336-quickgelu", "ViT-L-14-336"))
+    assert own == theirs | {"quick_gelu": True}
 
 
 def test_unreachable_weights_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
