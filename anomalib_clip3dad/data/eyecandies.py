@@ -15,7 +15,7 @@ from anomalib.data.utils import LabelName, Split, ValSplitMode
 from pandas import DataFrame, Series
 from torch import Tensor
 
-from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
+from anomalib_clip3dad.data.category_folders import CategoryFolders
 from anomalib_clip3dad.data.files import check_same_size, read_scan
 from anomalib_clip3dad.data.intrinsics import Intrinsics
 from anomalib_clip3dad.data.listing import visible
@@ -34,7 +34,7 @@ _CAMERA = Intrinsics(fx=711.11, fy=711.11, cx=256.0, cy=256.0, depth_scale=0.1)
 _CAMERA_SIZE = 512
 
 
-class Eyecandies(FewShotDataModule):
+class Eyecandies(CategoryFolders):
     """Eyecandies with k-shot training; threshold from its own validation split, test on `test_public`.
 
     Args:
@@ -49,6 +49,8 @@ class Eyecandies(FewShotDataModule):
         FileNotFoundError: If a folder or a file of a sample is missing.
         ValueError: If there is no such light, or a file cannot be used.
     """
+
+    test_folder = SPLIT_FOLDERS[Split.TEST]
 
     def __init__(
         self,
@@ -66,19 +68,6 @@ class Eyecandies(FewShotDataModule):
         self.root = Path(root)
         self.category = category
         self.light = light
-
-    @property
-    def folder(self) -> Path:
-        """Where the samples are: ROOT/CATEGORY."""
-        return self.root / self.category
-
-    @property
-    def categories(self) -> list[str]:
-        """The folders of ROOT that have a test split."""
-        return sorted(path.parent.name for path in self.root.glob(f"*/{SPLIT_FOLDERS[Split.TEST]}"))
-
-    def _setup(self, _stage: str | None = None) -> None:
-        self._read_splits(self._split, self.folder / SPLIT_FOLDERS[Split.TEST])
 
     def _split(self, split: Split) -> "EyecandiesDataset":
         return EyecandiesDataset(list_eyecandies(self.folder, split, self.light))

@@ -15,14 +15,14 @@ from anomalib.data.utils import LabelName, Split, ValSplitMode
 from pandas import DataFrame
 from torchvision.transforms.v2 import Transform
 
-from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
+from anomalib_clip3dad.data.category_folders import CategoryFolders
 from anomalib_clip3dad.data.intrinsics import find_intrinsics
 from anomalib_clip3dad.data.listing import IMAGE_FOLDER, Listing, Sample, list_files, visible
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.errors import MissingFileError
 
 
-class MVTec3DXYZ(FewShotDataModule):
+class MVTec3DXYZ(CategoryFolders):
     """MVTec 3D-AD with k-shot training and its own validation split.
 
     Args:
@@ -44,19 +44,6 @@ class MVTec3DXYZ(FewShotDataModule):
         super().__init__(val_split_mode=val_split_mode, **kwargs)
         self.root = Path(root)
         self.category = category
-
-    @property
-    def folder(self) -> Path:
-        """Where the samples are: ROOT/CATEGORY."""
-        return self.root / self.category
-
-    @property
-    def categories(self) -> list[str]:
-        """The folders of ROOT that have a test split."""
-        return sorted(path.parent.name for path in self.root.glob("*/test"))
-
-    def _setup(self, _stage: str | None = None) -> None:
-        self._read_splits(self._split, self.folder / "test")
 
     def _split(self, split: Split) -> "MVTec3DXYZDataset":
         return MVTec3DXYZDataset(root=self.root, category=self.category, split=split)

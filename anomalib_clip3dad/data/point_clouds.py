@@ -23,7 +23,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Image
 
-from anomalib_clip3dad.data.few_shot_datamodule import FewShotDataModule
+from anomalib_clip3dad.data.category_folders import CategoryFolders
 from anomalib_clip3dad.data.listing import visible
 from anomalib_clip3dad.data.organised_dataset import COLUMNS, OrganisedDataset
 from anomalib_clip3dad.data.point_files import POINT_SUFFIXES, read_labelled_points, read_points
@@ -40,7 +40,7 @@ _TEMPLATE = "temp"  # in the names of clouds in `test` that are no samples, whic
 _FAR = 0.01  # of the cloud's diagonal: a point that is farther from all points of the ground truth is not among them
 
 
-class PointClouds(FewShotDataModule):
+class PointClouds(CategoryFolders):
     """Unorganised clouds, as one row of a fixed number of points.
 
     Args:
@@ -75,19 +75,6 @@ class PointClouds(FewShotDataModule):
         self.root = Path(root)
         self.category = category
         self.num_points = num_points
-
-    @property
-    def folder(self) -> Path:
-        """Where the samples are: ROOT/CATEGORY."""
-        return self.root / self.category
-
-    @property
-    def categories(self) -> list[str]:
-        """The folders of ROOT that have a test split."""
-        return sorted(path.parent.name for path in self.root.glob("*/test"))
-
-    def _setup(self, _stage: str | None = None) -> None:
-        self._read_splits(self._split, self.folder / "test")
 
     def _split(self, split: Split) -> "PointCloudDataset":
         return PointCloudDataset(list_point_clouds(self.folder, split), self.num_points)
