@@ -11,7 +11,7 @@ from anomalib.metrics import AUPR, AUROC, AnomalibMetric
 from torch import Tensor
 from torchmetrics.utilities.data import dim_zero_cat
 
-from anomalib_clip3dad.geometry import foreground_mask, is_unorganised, point_mask, resize_organised
+from anomalib_clip3dad.geometry import foreground_mask, resize_organised
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,6 @@ def part_of(xyz: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (B, *size) bool: neither background plane nor unmeasured, see `foreground_mask`; of unorganised points all.
     """
-    if is_unorganised(xyz):
-        return point_mask(xyz)
     return foreground_mask(resize_organised(xyz, size))
 
 

@@ -26,13 +26,12 @@ from tqdm import tqdm
 from zero_shot import Result, auroc, parts_of, pixel_metrics
 
 from anomalib_clip3dad.clip import embed_prompts, load_clip, prompt_ensemble
-from anomalib_clip3dad.geometry import PartBox, crop_nearest, paste_map
-from anomalib_clip3dad.geometry.back_projection import back_project, fill_unseen
+from anomalib_clip3dad.geometry import PartBox, paste_map
 from anomalib_clip3dad.models import GsClip
 from anomalib_clip3dad.models.frozen_cache import join, rows_of
-from anomalib_clip3dad.models.gs_clip.lightning_model import Known
-from anomalib_clip3dad.models.gs_clip.point_net import sample_points
+from anomalib_clip3dad.models.gs_clip.stages import Known
 from anomalib_clip3dad.models.gs_clip.torch_model import Views
+from anomalib_clip3dad.models.part_cut import Cut
 from anomalib_clip3dad.seeding import drawing_from
 from anomalib_clip3dad.toy import CATEGORIES
 
@@ -82,25 +81,13 @@ def read(model: GsClip, category: str, arguments: argparse.Namespace) -> Samples
     known, boxes, masks = [], [], []
     for item in tqdm(data.test_data, desc=f"reading {name}", unit="sample", leave=False):
         image, xyz, foreground = model.prepare(item.image[None], item.depth_map[None])
-        cut, mask = model.cut(image, xyz, foreground), item.gt_mask.reshape(1, 1, *item.gt_mask.shape[-2:]).float()
-        mask = torch.nn.functional.interpolate(mask, image.shape[-2:]) > 0
-        seen = model.observe(cut)
+        mask = item.gt_mask.reshape(1, 1, *item.gt_mask.shape[-2:]).float()
+        mask = torch.nn.functional.interpolate(mask, image.shape[-2:])[:, 0] > 0
+        cut = model.cut(image, xyz, foreground)
         assert cut.box is not None  # noqa: S101
-        cropped = crop_nearest(mask, cut.box, (model.size, model.size))[:, 0]
-        known.append(
-            Known(
-                *model.model.read(seen.shaded),
-                depth=seen.depth,
-                cells=seen.cells,
-                visible=seen.visible,
-                truth=seen.truth(cropped),
-                mask=cropped.flatten(1),
-                part=cut.foreground.flatten(1),
-                points=sample_points(cut.xyz, cut.foreground, model.num_points),
-            )
-        )
+        known.append(model.know(cut, mask))
         boxes.append(cut.box)
-        masks.append(mask[:, 0])
+        masks.append(mask)
     return Samples(join(known), join(boxes), torch.cat(masks))
 
 
@@ -138,9 +125,9 @@ def evaluate(model: GsClip, samples: Samples, plain: Tensor | None = None) -> Re
             seen = model.model.refine(seen, known.depth)
         judged = model.model.compare(seen, text)
         part = known.part.reshape(1, model.size, model.size)
-        on_points = back_project(judged.maps, known.cells, known.visible).reshape_as(part)
-        there = known.visible.any(dim=1).reshape_as(part)
-        smooth = model.model.smooth(fill_unseen(on_points, there, part[:, None].expand(-1, 3, -1, -1).float(), part))
+        # the cloud's coordinates do not matter to the map of an organised one
+        cut = Cut(part[:, None], part[:, None].expand(-1, 3, -1, -1).float(), part, box)
+        smooth = model.on_points(judged.maps, known.cells, known.visible, cut)
         scores.append((smooth.amax() + judged.shares.mean()) / 2)
         views.append(judged.shares.mean())
         maps.append(paste_map(smooth, box, size))

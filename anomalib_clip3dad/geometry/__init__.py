@@ -9,7 +9,7 @@ from .paints import PAINTS, check_paint
 from .part_crop import PartBox, crop_image, crop_nearest, find_part, paste_map
 from .plane import foreground_mask
 from .renderer import MultiViewRenderer, Views, render_views
-from .unorganised import Resampled, point_mask, resample
+from .unorganised import Resampled, resample
 from .views import DEFAULT_VIEWS, VIEW_ANGLES, rotation_matrix, view_rotations
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "is_unorganised",
     "paste_map",
     "place_camera",
-    "point_mask",
     "project",
     "render_views",
     "resample",

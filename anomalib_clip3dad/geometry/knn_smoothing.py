@@ -6,7 +6,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from .unorganised import point_mask
+from .organised import validity_mask
 
 # GS-CLIP smooths a map of 336 x 336 by a Gaussian of 4 cells, which averages over about 4 pi 4^2 = 201 of its cells. As
 # large a share of 57600 points, the usual number here, is 103.
@@ -33,7 +33,7 @@ def smooth_scores(xyz: Tensor, scores: Tensor, neighbours: int = SMOOTHED_OVER) 
         >>> smooth_scores(line, torch.tensor([[[0.0, 1.0, 5.0, 9.0]]]), neighbours=2).tolist()
         [[[0.5, 0.5, 3.0, 0.0]]]
     """
-    there = point_mask(xyz)
+    there = validity_mask(xyz)
     smoothed = torch.zeros_like(scores)
     for place, known in enumerate(there[:, 0]):
         if known.any():

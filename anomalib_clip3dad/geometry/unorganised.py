@@ -5,9 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
-from torch import Tensor
-
-from .organised import check_shape
 
 _STEPS = (0.5, 0.25, 0.75)  # of the way between two neighbours; GS-CLIP's, which draws among them at random
 _NEIGHBOURS = 3  # GS-CLIP's
@@ -25,24 +22,6 @@ class Resampled(NamedTuple):
 
     points: np.ndarray
     source: np.ndarray
-
-
-def point_mask(xyz: Tensor) -> Tensor:
-    """Find the points of unorganised clouds; unlike in `validity_mask`, they may have any z.
-
-    Args:
-        xyz: (B, 3, 1, N) in any units and any frame, (0, 0, 0) = padding.
-
-    Returns:
-        (B, 1, N) bool, true = point.
-
-    Example:
-        >>> import torch
-        >>> point_mask(torch.tensor([[0.0, 0.0, -1.0], [0.0, 0.0, 0.0]]).T.reshape(1, 3, 1, 2))
-        tensor([[[ True, False]]])
-    """
-    check_shape("xyz", xyz, "(B, 3, H, W)")
-    return (xyz != 0).any(dim=1)
 
 
 def resample(points: np.ndarray, count: int) -> Resampled:

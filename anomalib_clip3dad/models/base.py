@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import InterpolationMode, Resize
 from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.data import Intrinsics, RGBXYZBatch
 from anomalib_clip3dad.data.arrays import Array, as_part
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.export import RGBXYZExportMixin
 from anomalib_clip3dad.geometry import foreground_mask, holds_evidence, resize_organised
 from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
@@ -50,12 +51,14 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
             fills a memory bank (`MemoryBankMixin`).
         unbounded_scores: Whether scores can leave [0, 1], like distances; torchmetrics would treat them as logits
             (`UnboundedScoreEvaluator`).
+        max_steps: Number of training steps if the trainer has no limit; None leaves it without one.
         known_scores: Raw scores (N,) of the shots, each scored without itself, and of synthetic anomalies on them, and
             whether they are anomalous (N,) bool. They are added to the validation samples for the threshold.
     """
 
     learns_by: ClassVar[Literal["steps", "bank"]] = "steps"
     unbounded_scores: ClassVar[bool] = False
+    max_steps: int | None = None
     known_scores: tuple[Tensor, Tensor] | None = None
 
     pre_processor: Any
@@ -171,6 +174,25 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         files = [self.visualizer, self.given(ResultFiles) or ResultFiles()] if self.visualizer else []
         order = [*self.own_callbacks(), self.pre_processor, self.evaluator, self.post_processor, *files]
         return [callback for callback in order if isinstance(callback, Callback)]
+
+    def setup(self, stage: str) -> None:
+        """Limit the training to `max_steps` if the trainer has no limit.
+
+        Raises:
+            ValueError: If the trainer's precision would round the cloud to millimetres.
+        """
+        super().setup(stage)
+        if str(getattr(self.trainer, "precision", "")) in {"16-true", "bf16-true"}:
+            half = str(self.trainer.precision).removesuffix("-true")
+            msg = f"precision={half}-true: half precision for everything would round the cloud to millimetres; use "
+            msg += f"{half}-mixed"
+            raise InputError(msg)
+        if stage != "fit" or self.max_steps is None:
+            return
+        # Lightning 2.6 turns "no limit given" into 1000 epochs before it calls setup().
+        if self.trainer.max_steps == -1 and self.trainer.max_epochs == 1000:
+            self.trainer.fit_loop.epoch_loop.max_steps = self.max_steps
+            logger.info("No limit given to the trainer: training stops after %d steps.", self.max_steps)
 
     # ------------------------------------------------------------------ threshold
     @property

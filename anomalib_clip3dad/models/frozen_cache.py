@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
+from anomalib.data import AnomalibDataModule
 from torch import Tensor
 
 FeaturesT = TypeVar("FeaturesT", bound=tuple[Tensor, ...])
@@ -55,6 +56,23 @@ class FeatureStore(Generic[FeaturesT]):
             if key not in self._rows and size <= self._free:
                 self._free -= size
                 self._rows[key] = _of_kind(features, [field[i : i + 1].clone() for field in features])
+
+
+def steady_names(trainer: Any, batch: Any) -> list[str]:
+    """Names of the samples of a training batch, if the same name is the same sample each time.
+
+    Only anomalib's data modules say whether they augment; nobody knows what another loader does.
+
+    Args:
+        trainer: Lightning's trainer.
+        batch: A batch of anomalib.
+
+    Returns:
+        The names; none if the samples may change, or have no names.
+    """
+    data = getattr(trainer, "datamodule", None)
+    steady = isinstance(data, AnomalibDataModule) and data.train_augmentations is None
+    return batch.image_path if steady and batch.image_path else []
 
 
 def _of_kind(features: Any, fields: Sequence[Tensor]) -> Any:

@@ -44,17 +44,8 @@ class PromptedMixin(LightningModule):
             self.set_class(class_name)
 
     def setup(self, stage: str) -> None:
-        """Take the class from the data module if none is set.
-
-        Raises:
-            ValueError: If the trainer's precision would round the cloud to millimetres.
-        """
+        """Take the class from the data module if none is set."""
         super().setup(stage)
-        if str(getattr(self.trainer, "precision", "")) in {"16-true", "bf16-true"}:
-            half = str(self.trainer.precision).removesuffix("-true")
-            msg = f"precision={half}-true: half precision for everything would round the cloud to millimetres; use "
-            msg += f"{half}-mixed"
-            raise InputError(msg)
         if self._embed is not None:
             category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
             self.set_class((category or "object").replace("_", " "))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torchvision.io import write_png
 
 from anomalib_clip3dad.data.files import image_size
-from anomalib_clip3dad.geometry import foreground_mask, is_unorganised, point_mask
+from anomalib_clip3dad.geometry import foreground_mask, is_unorganised, validity_mask
 from anomalib_clip3dad.labels import label_of, summary
 from anomalib_clip3dad.report import scored_points, surface_of, write_about, write_report, write_surface
 
@@ -108,7 +108,7 @@ def _name(trainer: Any, item: DepthItem, batch_idx: int, index: int) -> Path:
 def _surface(item: DepthItem) -> Any:
     assert item.image is not None and item.depth_map is not None and item.anomaly_map is not None  # noqa: PT018, S101
     if is_unorganised(item.depth_map[None]):
-        there = point_mask(item.depth_map[None])[0, 0].cpu()
+        there = validity_mask(item.depth_map[None])[0, 0].cpu()
         points, scores = (values.detach().cpu()[..., 0, there] for values in (item.depth_map, item.anomaly_map))
         return scored_points(points.T.numpy(), scores.numpy())
     part = foreground_mask(item.depth_map[None])[0]

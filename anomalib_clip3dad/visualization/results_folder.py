@@ -11,6 +11,8 @@ from anomalib.utils.path import create_versioned_dir
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
+from .training import FOLDER
+
 
 class ResultsFolder(Callback):
     """Sets where a run writes, before any other callback writes something.
@@ -102,5 +104,5 @@ def _is_untouched(folder: Path) -> bool:
 def _of_use(folder: Path) -> bool:
     """Whether a run left a checkpoint or images of results, or a table with more than its heading."""
     tables = (path.read_text(encoding="utf-8").splitlines() for path in folder.rglob("*.csv"))
-    files = (path for path in folder.rglob("*") if path.parent.name != "training")  # sheets of pairs are no results
+    files = (path for path in folder.rglob("*") if path.parent.name != FOLDER)  # sheets of pairs are no results
     return any(path.suffix in {".ckpt", ".png"} for path in files) or any(len(rows) > 1 for rows in tables)

@@ -17,7 +17,7 @@ from torch import Tensor
 from anomalib_clip3dad.data import EVIDENCE_KINDS
 from anomalib_clip3dad.data.files import read_picture
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.geometry import point_mask
+from anomalib_clip3dad.geometry import validity_mask
 
 from .relief import relief
 
@@ -85,7 +85,7 @@ def tiles_of(item: DepthItem, views: Tensor | None = None) -> Iterator[Tile]:
 
 def _tiles_of_points(item: DepthItem, xyz: Tensor) -> Iterator[Tile]:
     """Each seen along z and along y."""
-    there = point_mask(xyz[None])[0, 0].cpu().numpy()
+    there = validity_mask(xyz[None])[0, 0].cpu().numpy()
     points = xyz.detach().float().cpu().numpy()[:, 0, there].T
     for name, values in (("z", xyz[2]), ("truth", item.gt_mask), ("score", item.anomaly_map)):
         if values is not None:

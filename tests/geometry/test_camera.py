@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anomalib_clip3dad.geometry import Camera, place_camera, project, rotate, view_rotations
-from anomalib_clip3dad.geometry.camera import nearest_pixels
+from anomalib_clip3dad.geometry.camera import nearest_pixels, place_in_each_view
 
 from .scenes import bumpy
 
@@ -124,3 +124,20 @@ def test_wrong_shapes_are_named():
         place_camera(torch.ones(2, 4, 4, 3), torch.ones(2, 4, 4, dtype=torch.bool), 32)
     with pytest.raises(ValueError, match=r"`points` has shape .* wanted \(B, 3, N\)"):
         rotate(torch.ones(3, 5), torch.eye(3)[None], torch.zeros(1, 3))
+
+
+def test_a_camera_for_each_view_is_in_front_of_the_turned_cloud():
+    _, xyz, foreground = bumpy(1, 6, 5)
+    foreground = foreground.expand(1, 6, 5)
+    camera, drawn = place_camera(xyz, foreground, 100), foreground.flatten(1)[:, None]
+    turned = rotate(xyz.flatten(2), view_rotations([9, 19]), camera.centre)
+    found = place_in_each_view(camera, turned, drawn)
+    for view in range(2):
+        points = turned[0, view][:, drawn[0, 0]]
+        low, high = points.amin(dim=1), points.amax(dim=1)
+        distance = 1.2124356 * (high - low).max().item()
+        assert found.distance[0, view].item() == pytest.approx(distance, abs=1 / 65536)
+        middle = (low + high) / 2
+        expected = [*middle[:2].tolist(), middle[2].item() - found.distance[0, view].item()]
+        assert found.eye[0, view].tolist() == pytest.approx(expected, abs=1e-6)
+    assert not torch.equal(found.eye[0, 0], found.eye[0, 1])

@@ -33,6 +33,12 @@ def test_one_row_is_unorganised():
     assert not is_unorganised(torch.zeros(2, 3, 4, 5))
 
 
+def test_unorganised_points_may_be_behind_the_origin_but_padding_and_nan_are_none():
+    xyz = torch.tensor([[1.0, 0, 0], [0, 0, -2.0], [0, 0, 0], [math.nan, 1, 1]]).T.reshape(1, 3, 1, 4)
+    assert validity_mask(xyz).tolist() == [[[True, True, False, False]]]
+    assert validity_mask(xyz.reshape(1, 3, 2, 2)).tolist() == [[[False, False], [False, False]]]
+
+
 @pytest.mark.parametrize(
     ("source", "target"), [((60, 80), (24, 24)), ((13, 7), (31, 20)), ((9, 9), (9, 9)), ((5, 6), (6, 5))]
 )

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-import torch
 
-from anomalib_clip3dad.geometry.unorganised import point_mask, resample
+from anomalib_clip3dad.geometry.unorganised import resample
 
 
 def sphere(count: int, seed: int = 0) -> np.ndarray:
@@ -25,11 +24,6 @@ def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
         chosen.append(int(distances.argmax()))
         distances = np.minimum(distances, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return points[chosen]
-
-
-def test_points_behind_the_origin_are_points_and_padding_is_none() -> None:
-    xyz = torch.tensor([[1.0, 0, 0], [0, 0, -2.0], [0, 0, 0]]).T.reshape(1, 3, 1, 3)
-    assert point_mask(xyz).tolist() == [[[True, True, False]]]
 
 
 @pytest.mark.parametrize("count", [10, 100, 999])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from PIL import Image
 
 from anomalib_clip3dad.data import Intrinsics
-from anomalib_clip3dad.models import Clip3dAd
+from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.models import Btf, Clip3dAd, GsClip
 from tests.conftest import bumpy_part
 
 SIZE = (60, 80)
@@ -104,3 +106,29 @@ def test_without_a_threshold_there_is_no_verdict(tiny_clip: str) -> None:
 def test_wrong_input_is_named(model: Clip3dAd, change: Any, message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         model.predict(*change(*part()))
+
+
+@pytest.mark.parametrize("kind", [Clip3dAd, GsClip, Btf])
+def test_half_precision_for_everything_is_refused(kind: Any, tiny_clip: str) -> None:
+    of_clip = {"clip_model": tiny_clip, "pretrained": None}
+    own = {Clip3dAd: of_clip | {"views": []}, GsClip: of_clip | {"vv_from": None}, Btf: {"mode": "fpfh"}}[kind]
+    model = kind(visualizer=False, **own)
+    model._trainer = SimpleNamespace(datamodule=None, precision="bf16-true")
+    with pytest.raises(InputError, match="use bf16-mixed"):
+        model.setup("fit")
+
+
+def test_without_a_limit_a_training_takes_the_models_number_of_steps(tiny_clip: str) -> None:
+    loop = SimpleNamespace(max_steps=-1)
+    model = GsClip(tiny_clip, None, vv_from=None, stage1_steps=7, stage2_steps=4, visualizer=False)
+
+    def setup(stage: str, **limits: int) -> int:
+        loop.max_steps = -1
+        fit_loop = SimpleNamespace(epoch_loop=loop)
+        given = {"max_steps": -1, "max_epochs": 1000} | limits
+        model._trainer = SimpleNamespace(precision="32-true", fit_loop=fit_loop, **given)
+        model.setup(stage)
+        return loop.max_steps
+
+    assert setup("fit") == 11
+    assert setup("test") == setup("fit", max_steps=3) == setup("fit", max_epochs=2) == -1

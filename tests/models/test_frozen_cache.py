@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from anomalib.data import AnomalibDataModule
 
 from anomalib_clip3dad.models.clip3d_ad.features import FrozenFeatures
-from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, rows_of
+from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, rows_of, steady_names
 
 
 def features(size: int, value: float = 0.0) -> FrozenFeatures:
@@ -53,3 +55,15 @@ def test_store_stays_within_its_budget() -> None:
 def test_rows_and_join_are_inverse() -> None:
     put: Any = features(4)
     assert same(join([rows_of(put, slice(0, 1)), rows_of(put, slice(1, 4))]), put)
+
+
+def test_samples_are_the_same_each_time_only_if_it_is_known_that_nothing_changes_them() -> None:
+    class Data(AnomalibDataModule):
+        def _setup(self, _stage: str | None = None) -> None: ...
+
+    plain, batch = Data(1, 1, 0), SimpleNamespace(image_path=["a", "b"])
+    augmented = Data(1, 1, 0, train_augmentations=torch.nn.Identity())  # type: ignore[arg-type]
+    assert steady_names(SimpleNamespace(datamodule=plain), batch) == ["a", "b"]
+    assert steady_names(SimpleNamespace(datamodule=plain), SimpleNamespace(image_path=None)) == []
+    assert steady_names(SimpleNamespace(datamodule=augmented), batch) == []
+    assert steady_names(SimpleNamespace(datamodule=None), batch) == []

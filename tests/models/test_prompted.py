@@ -41,11 +41,3 @@ def test_the_data_name_the_class_if_nobody_did(kind: Any, tiny_clip: str) -> Non
     model.setup("test")
     assert model.class_name == "cable gland"
     model.check_prompted()
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_half_precision_for_everything_is_refused(kind: Any, tiny_clip: str) -> None:
-    model = make(kind, tiny_clip, class_name="gear")
-    model._trainer = SimpleNamespace(datamodule=None, precision="bf16-true")
-    with pytest.raises(InputError, match="use bf16-mixed"):
-        model.setup("fit")

@@ -4,12 +4,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from anomalib.data import AnomalibDataModule
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from anomalib_clip3dad.geometry.foregrounds import Foregrounds
-from anomalib_clip3dad.models.frozen_cache import FeatureStore, join
+from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, steady_names
 
 from .features import FrozenFeatures
 
@@ -39,13 +38,8 @@ class KnownShotsMixin(LightningModule):
         self.foregrounds = Foregrounds()
 
     def _shots(self, batch: Any) -> list[str]:
-        """Names of the flawless half of a batch of pairs, if the same file is the same image each time.
-
-        Only anomalib's data modules say whether they augment; nobody knows what another loader does.
-        """
-        data = getattr(self.trainer, "datamodule", None)
-        steady = isinstance(data, AnomalibDataModule) and data.train_augmentations is None
-        return batch.image_path[: len(batch.image) // 2] if steady and batch.image_path else []
+        """Names of the flawless half of a batch of pairs, if the same file is the same image each time."""
+        return steady_names(self.trainer, batch)[: len(batch.image) // 2]
 
     def read_pairs(self, batch: Any, foreground: Tensor) -> FrozenFeatures:
         """Frozen features of a batch of pairs; those of the normal half are computed once per fit.

@@ -198,14 +198,6 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         return [self.given(AnomalySynthesis) or self._synthesis, *watch]
 
     # ------------------------------------------------------------------ steps
-    def setup(self, stage: str) -> None:
-        """Limit the training to `max_steps` if the trainer has no limit."""
-        super().setup(stage)
-        # Lightning 2.6 turns "no limit given" into 1000 epochs before it calls setup().
-        if stage == "fit" and self.trainer.max_steps == -1 and self.trainer.max_epochs == 1000:
-            self.trainer.fit_loop.epoch_loop.max_steps = self.max_steps
-            logger.info("No limit given to the trainer: training stops after max_steps=%d steps.", self.max_steps)
-
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Compute Eq. 15 for a batch of pairs, images (2 B, 3, H, W), normal samples first (`AnomalySynthesis`)."""
         foreground = prepare_cloud(batch, self.foregrounds)

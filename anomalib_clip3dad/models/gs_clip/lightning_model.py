@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """GS-CLIP as an anomalib model: both stages of training, scores, maps and checkpoints."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import open_clip
 import torch
@@ -16,39 +15,32 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 from anomalib_clip3dad.callbacks import prepare_cloud
 from anomalib_clip3dad.clip import VisionTower, load_clip
 from anomalib_clip3dad.clip.streams import check_first_block
 from anomalib_clip3dad.clip.text_tower import TextTower, embed_words
 from anomalib_clip3dad.errors import InputError
-from anomalib_clip3dad.geometry import crop_nearest, find_part, paste_map
+from anomalib_clip3dad.geometry import crop_nearest, paste_map
 from anomalib_clip3dad.geometry.back_projection import back_project, fill_unseen
+from anomalib_clip3dad.geometry.foregrounds import Foregrounds
 from anomalib_clip3dad.geometry.knn_smoothing import smooth_scores
 from anomalib_clip3dad.geometry.organised import is_unorganised
 from anomalib_clip3dad.geometry.views import SCAN_ANGLES, SURROUNDING_ANGLES, axis_rotations
 from anomalib_clip3dad.metrics import CategoryEvaluator
 from anomalib_clip3dad.models.base import RGBXYZModel
-from anomalib_clip3dad.models.frozen_cache import FeatureStore, join
+from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, steady_names
 from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part
 from anomalib_clip3dad.point_metrics import zero_shot_metrics
 from anomalib_clip3dad.seeding import drawing_from
 
-from .loss import (
-    CONSISTENCY,
-    check_losses,
-    cloud_loss,
-    consistency_loss,
-    dice_loss,
-    focal_loss,
-    view_loss,
-)
+from .loss import check_losses
 from .observation import Observation, observe
 from .point_net import sample_points
-from .torch_model import GsClipModel, Judged, Views
+from .stages import Known, stage_losses
+from .torch_model import GsClipModel, Judged
 from .trained import load_trained
-
-logger = logging.getLogger(__name__)
 
 _ANGLES = {"scan": SCAN_ANGLES, "surrounding": SURROUNDING_ANGLES}
 _CONTEXTS = ("random", "words")
@@ -56,32 +48,6 @@ _WORDS = (  # twelve tokens each
     "a photo of a flawless object, without any damage on it",
     "a photo of a damaged object, with a defect on it",
 )
-
-
-class Known(NamedTuple):
-    """What never changes of B training samples.
-
-    Attributes:
-        cls: (B, v, C), embeddings of the shaded views.
-        patches: (B, v, N_p, C), their patches.
-        depth: (B, v, 1, S, S), the depth views.
-        cells: (B, v, N) int64, see `Observation`.
-        visible: (B, v, N) bool.
-        truth: (B, v, S, S) bool, the mask as the views show it.
-        mask: (B, N) bool, the mask of the points.
-        part: (B, N) bool, the points that are the part.
-        points: (B, P, 3), see `sample_points`.
-    """
-
-    cls: Tensor
-    patches: Tensor
-    depth: Tensor
-    cells: Tensor
-    visible: Tensor
-    truth: Tensor
-    mask: Tensor
-    part: Tensor
-    points: Tensor
 
 
 class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
@@ -192,14 +158,13 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         self.seed = seed
         tokenizer = open_clip.get_tokenizer(clip_model)
         text = TextTower(clip, tokenizer)
-        normal, anomalous = (embed_words(clip, tokenizer, phrase) for phrase in _WORDS)
-        words = (normal, anomalous) if context == "words" else None
+        words = [embed_words(clip, tokenizer, phrase) for phrase in (_WORDS if context == "words" else ())]
         with drawing_from(seed):
             self.model: GsClipModel = GsClipModel(
                 tower, text, vv_from, shape_prompt, defect_prompt, defect_tokens, depth_stream, point_net_weights, words
             )
         self.register_buffer("rotations", axis_rotations(*_ANGLES[angles]), persistent=False)
-        self._store: FeatureStore[Known] = FeatureStore()
+        self._forget()
         if trained is not None:
             load_trained(self, trained)
 
@@ -255,7 +220,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         seen = self.observe(cut)
         text = self.model.text(sample_points(cut.xyz, cut.foreground, self.num_points))
         judged = self._judged(seen.shaded, seen.depth, text)
-        anomaly_map = self._on_points(judged, seen, cut)
+        anomaly_map = self.on_points(judged.maps, seen.cells, seen.visible, cut)
         share = judged.shares.mean(dim=1)
         score = (anomaly_map.amax(dim=(1, 2)) + share) / 2
         if self.rgb:
@@ -279,33 +244,40 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         refined = self.model.refine(views, depth) if self.model.refinement is not None else views
         return self.model.compare(refined, text)
 
-    def _on_points(self, judged: Judged, seen: Observation, cut: Cut) -> Tensor:
-        """The map on the points of the cloud, (B, H, W), blurred."""
+    def on_points(self, maps: Tensor, cells: Tensor, visible: Tensor, cut: Cut) -> Tensor:
+        """Bring maps of views to the points of the cloud, and blur.
+
+        Args:
+            maps: (B, v, S, S), see `Judged`.
+            cells: (B, v, N) int64, see `Observation`.
+            visible: (B, v, N) bool, likewise.
+            cut: Cloud and foreground of the points, N = H W.
+
+        Returns:
+            (B, H, W), 0 outside the foreground before the blur.
+        """
         height = cut.xyz.shape[2]
         values, known = (
             rearrange(each, "b (h w) -> b h w", h=height)
-            for each in (back_project(judged.maps, seen.cells, seen.visible), seen.visible.any(dim=1))
+            for each in (back_project(maps, cells, visible), visible.any(dim=1))
         )
         filled = fill_unseen(values, known, cut.xyz, cut.foreground)
         return smooth_scores(cut.xyz, filled) if is_unorganised(cut.xyz) else self.model.smooth(filled)
 
     # ------------------------------------------------------------------ training
-    def setup(self, stage: str) -> None:
-        """Limit the training to both stages if the trainer has no limit."""
-        super().setup(stage)
-        # Lightning 2.6 turns "no limit given" into 1000 epochs before it calls setup()
-        if stage == "fit" and self.trainer.max_steps == -1 and self.trainer.max_epochs == 1000:
-            self.trainer.fit_loop.epoch_loop.max_steps = self.max_steps
-
     def on_fit_start(self) -> None:
         """Forget the samples of another fit."""
         super().on_fit_start()
-        self._store = FeatureStore()
+        self._forget()
 
     def teardown(self, stage: str) -> None:
         """Let the samples go."""
         super().teardown(stage)
-        self._store = FeatureStore()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._store: FeatureStore[Known] = FeatureStore()
+        self._foregrounds = Foregrounds()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Compute the losses of the stage that this step belongs to, on labelled samples.
@@ -316,8 +288,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         if batch.gt_mask is None:
             msg = "GS-CLIP learns from normal and anomalous samples with masks; train it on an AuxiliaryDataModule"
             raise InputError(msg)
-        foreground = prepare_cloud(batch)
-        known = join([self._known(row, batch, foreground) for row in range(len(batch.image))])
+        known = self._known(batch, prepare_cloud(batch, self._foregrounds))
         second = self.global_step >= self.stage1_steps
         with drawing_from(self.seed, self.global_step):  # what is dropped depends on the step alone
             losses = self.losses(known, second)
@@ -325,21 +296,43 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         return losses["train_loss"]
 
     @torch.no_grad()
-    def _known(self, row: int, batch: Any, foreground: Tensor) -> Known:
-        """What never changes of one sample of a batch, read once per fit for each file and mask."""
-        mask = batch.gt_mask[row : row + 1].reshape(1, *batch.gt_mask.shape[-2:])
-        xyz, inside = batch.depth_map[row : row + 1], foreground[row : row + 1]
-        if not is_unorganised(xyz) and mask.shape[-2:] != inside.shape[-2:]:
-            mask = torch.nn.functional.interpolate(mask[None].float(), inside.shape[-2:])[0] > 0
-        path = batch.image_path[row] if batch.image_path else None
-        key = (path, round(float(xyz.double().sum()), 6), int(mask.sum()))
-        if path is not None and self._store.knows([key]):
-            return self._store.get([key])
-        cut = self.cut(batch.image.as_subclass(Tensor)[row : row + 1], xyz, inside)
+    def _known(self, batch: Any, foreground: Tensor) -> Known:
+        """What never changes of the samples of a batch, each read once per fit if the same file is the same sample.
+
+        One by one: beside other samples the same one may differ in its last bits, and a resumed training meets it
+        beside others.
+        """
+        masks = batch.gt_mask.reshape(len(batch.image), 1, *batch.gt_mask.shape[-2:]).float()
+        if not is_unorganised(batch.depth_map):
+            masks = functional.interpolate(masks, foreground.shape[-2:])
+        names, image = steady_names(self.trainer, batch), batch.image.as_subclass(Tensor)
+        found = []
+        for row in range(len(image)):
+            one, name = slice(row, row + 1), names[row : row + 1]
+            if not self._store.knows(name):
+                cut = self.cut(image[one], batch.depth_map[one], foreground[one])
+                known = self.know(cut, masks[one, 0] > 0)
+                self._store.put(name, known)
+                found.append(known)
+            else:
+                found.append(self._store.get(name))
+        return join(found)
+
+    @torch.no_grad()
+    def know(self, cut: Cut, mask: Tensor) -> Known:
+        """Render and read labelled samples.
+
+        Args:
+            cut: Result of `cut` for B samples.
+            mask: (B, H, W) bool, true = anomalous, as large as image and cloud before they were cut.
+
+        Returns:
+            What never changes of them.
+        """
         if cut.box is not None:
-            mask = crop_nearest(mask[:, None], find_part(inside), (self.size, self.size))[:, 0]
+            mask = crop_nearest(mask[:, None], cut.box, (self.size, self.size))[:, 0]
         seen = self.observe(cut)
-        found = Known(
+        return Known(
             *self.model.read(seen.shaded),
             depth=seen.depth,
             cells=seen.cells,
@@ -349,16 +342,13 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             part=cut.foreground.flatten(1),
             points=sample_points(cut.xyz, cut.foreground, self.num_points),
         )
-        if path is not None:
-            self._store.put([key], found)
-        return found
 
     def losses(self, known: Known, second: bool) -> dict[str, Tensor]:
-        """Compute the losses of a stage.
+        """Compute the losses of a stage, see `stage_losses`.
 
         Args:
             known: B training samples.
-            second: Whether it is stage 2, in which the prompts stay as they are.
+            second: Whether it is stage 2.
 
         Returns:
             Scalars: the sum that is minimised, and each loss.
@@ -366,32 +356,13 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         Raises:
             ValueError: If a loss is NaN or infinite.
         """
-        views = Views(known.cls, known.patches)
-        # frozen, PointNet++ neither drops anything nor counts
-        for frozen in (self.model.points, self.model.prompts):
-            if frozen is not None:
-                frozen.train(self.training and not second)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not second):
-            text = self.model.text(known.points)
-        if second:
-            views = self.model.refine(views, known.depth)
-        judged = self.model.compare(views, text)
-        on_points = back_project(judged.maps, known.cells, known.visible)
-        counted = known.part & known.visible.any(dim=1)
-        each = {
-            "views": lambda: view_loss(judged.logits, known.truth.flatten(2).any(dim=2)),
-            "cloud": lambda: cloud_loss(judged.logits, known.mask.any(dim=1)),
-            "points": lambda: dice_loss(on_points, known.mask, counted),
-            "pixels": lambda: focal_loss(judged.maps, known.truth) + dice_loss(judged.maps, known.truth),
-            "consistency": lambda: CONSISTENCY * consistency_loss(views.cls),
-        }
-        losses = {f"train_loss_{name}": each[name]() for name in self.losses_of[second]}
-        total = torch.stack(list(losses.values())).sum()
+        each = stage_losses(self.model, known, second, self.losses_of[second])
+        total = torch.stack(list(each.values())).sum()
         if not total.isfinite():
             msg = f"the loss is NaN or infinite at step {self.global_step}; give lower learning rates "
             msg += "(--model.stage1_lr, --model.stage2_lr)"
             raise InputError(msg)
-        return {"train_loss": total, **losses}
+        return {"train_loss": total, **{f"train_loss_{name}": value for name, value in each.items()}}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as the authors' code; what a stage does not train gets no gradient and stays as it is."""

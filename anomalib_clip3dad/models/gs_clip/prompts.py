@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 1: prompts that depend on the geometry of the part (GS-CLIP, section 3.2)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -81,7 +82,7 @@ class GeometryPrompts(nn.Module):
         shape: Whether there is a token of the shape, t_s.
         defect: Whether there is a token of the defect, t_d.
         defect_tokens: Number of tokens of the defect.
-        words: Embeddings (12, D) that the tokens V and W start from; None starts them at random, as the paper does.
+        words: Two embeddings (12, D) that the tokens V and W start from; none starts them at random, as the paper does.
 
     Raises:
         ValueError: If the prompts do not fit the text tower, or it asks for more tokens than points are distilled.
@@ -93,7 +94,7 @@ class GeometryPrompts(nn.Module):
         shape: bool = True,
         defect: bool = True,
         defect_tokens: int = 1,
-        words: tuple[Tensor, Tensor] | None = None,
+        words: Sequence[Tensor] = (),
     ) -> None:
         super().__init__()
         if not 1 <= defect_tokens <= _OUTLIERS:
@@ -105,7 +106,7 @@ class GeometryPrompts(nn.Module):
             raise InputError(msg)
         width = text.width
         self.context = nn.ParameterList([_tokens(1, _CONTEXT, width), _tokens(1, _CONTEXT, width)])
-        for own, given in zip(self.context, words or (), strict=False):
+        for own, given in zip(self.context, words, strict=False):
             own.data.copy_(given)
         count = min(_DEEP_BLOCKS, len(text.blocks) - 1)
         self.deep = _tokens(count, _DEEP_TOKENS, width) if count else None

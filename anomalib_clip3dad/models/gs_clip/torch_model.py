@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GS-CLIP: what is trained, and how score and map come about."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +84,7 @@ class GsClipModel(nn.Module):
         defect_tokens: int = 1,
         depth_stream: bool = True,
         point_net_weights: str | Path | None = None,
-        words: tuple[Tensor, Tensor] | None = None,
+        words: Sequence[Tensor] = (),
     ) -> None:
         super().__init__()
         self.tower = FrozenClip(tower, text)

@@ -13,6 +13,8 @@ from anomalib_clip3dad.data import AuxiliaryDataModule, Toy3D
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.models import GsClip
+from anomalib_clip3dad.models.gs_clip.point_net import sample_points
+from anomalib_clip3dad.models.gs_clip.stages import Known
 from anomalib_clip3dad.toy import write_toy3d
 from tests.conftest import bumpy_part, depth_batch
 
@@ -59,6 +61,20 @@ def test_both_stages_in_one_fit_and_the_test_of_others(trained: tuple[GsClip, En
     assert not any(name.endswith("/gear") for name in metrics)
 
 
+def test_each_sample_is_rendered_once_in_a_fit(
+    tiny_clip: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = []
+    real = GsClip.know
+    monkeypatch.setattr(GsClip, "know", lambda self, cut, mask: rendered.append(len(mask)) or real(self, cut, mask))
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", devices=1, logger=False)
+    model, samples = make(tiny_clip, stage1_steps=9, stage2_steps=1), data(root)
+    engine.fit(model, samples)
+    assert model.global_step == 10  # more steps than samples
+    assert rendered == [1] * len(samples.train_data)
+    assert not model._store.knows([samples.training_files[0]])  # and is let go
+
+
 def test_a_checkpoint_holds_what_is_trained_and_loads(trained: tuple[GsClip, Engine, Path]) -> None:
     model, _, file = trained
     state = torch.load(file, weights_only=True)["state_dict"]
@@ -94,14 +110,12 @@ def trainable(model: GsClip) -> list[tuple[str, torch.nn.Parameter]]:
     return [(name, value) for name, value in model.model.named_parameters() if value.requires_grad]
 
 
-def known_of(model: GsClip) -> Any:
+def known_of(model: GsClip) -> Known:
     batch = depth_batch(2, 96, 96)
-    batch.gt_mask[1, 40:50, 40:52] = True
-    batch.gt_label[1] = True
-    foreground = batch.depth_map[:, 2] > 0
-    batch.image_path = None
-    rows = [model._known(row, batch, foreground) for row in range(2)]
-    return type(rows[0])(*(torch.cat(fields) for fields in zip(*rows, strict=True)))
+    mask = torch.zeros(2, 96, 96, dtype=torch.bool)
+    mask[1, 40:50, 40:52] = True
+    cut = model.cut(batch.image.as_subclass(torch.Tensor), batch.depth_map, batch.depth_map[:, 2] > 0)
+    return model.know(cut, mask)
 
 
 def test_stage_2_leaves_the_prompts_as_they_are(tiny_clip: str) -> None:
@@ -109,8 +123,9 @@ def test_stage_2_leaves_the_prompts_as_they_are(tiny_clip: str) -> None:
     model = make(tiny_clip).train()
     known = known_of(model)
     before = {name: value.clone() for name, value in model.model.points.state_dict().items()}
+    model.model.low_rank.dropout.p = 0.0  # of stage 2 itself
     first, again = (model.losses(known, second=True)["train_loss_cloud"] for _ in range(2))
-    assert first == again or model.model.low_rank.dropout.p > 0
+    assert first == again
     assert all(torch.equal(value, before[name]) for name, value in model.model.points.state_dict().items())
     model.losses(known, second=False)
     assert any(not torch.equal(value, before[name]) for name, value in model.model.points.state_dict().items())
@@ -142,19 +157,13 @@ def test_the_score_is_half_the_peak_and_half_the_mean_of_the_views(tiny_clip: st
         resized, cloud, foreground = model.prepare(image, xyz)
         cut = model.cut(resized, cloud, foreground)
         seen = model.observe(cut)
-        text = model.model.text(gs_points(model, cut))
+        text = model.model.text(sample_points(cut.xyz, cut.foreground, model.num_points))
         judged = model._judged(seen.shaded, seen.depth, text)
-        peak = model._on_points(judged, seen, cut).max()
+        peak = model.on_points(judged.maps, seen.cells, seen.visible, cut).max()
         found = model.judge(resized, cloud, foreground)
     assert found.pred_score.item() == pytest.approx((peak.item() + judged.shares.mean().item()) / 2, abs=1e-6)
     outside = ~torch.nn.functional.max_pool2d(foreground[:, None].float(), 9, 1, 4)[:, 0].bool()
     assert found.anomaly_map[outside].max() < 0.02
-
-
-def gs_points(model: GsClip, cut: Any) -> torch.Tensor:
-    from anomalib_clip3dad.models.gs_clip.point_net import sample_points  # noqa: PLC0415
-
-    return sample_points(cut.xyz, cut.foreground, model.num_points)
 
 
 def test_the_image_as_one_more_view(tiny_clip: str) -> None:
