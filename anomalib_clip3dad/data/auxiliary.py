@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Zero-shot training: labelled samples of one category, tested on categories of which no sample was seen."""
+"""Zero-shot training: labelled samples of some categories, tested on categories of which no sample was seen."""
 
 import logging
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class AuxiliaryDataModule(AnomalibDataModule):
-    """Trains on normal and anomalous samples of one category, with masks, and tests on other categories.
+    """Trains on normal and anomalous samples of one category or several, with masks, and tests on other categories.
 
     The training samples are the test samples of the source, as in PointAD and GS-CLIP, since its training samples have
     no anomalies. A source without anomalous test samples gives its normal ones instead, each also with a synthetic
@@ -34,9 +34,10 @@ class AuxiliaryDataModule(AnomalibDataModule):
 
     Args:
         source: Data module of the category to train on.
+        train_categories: Categories of the source's data set to train on; None = its own category alone.
         target: Data module of the data set to test on; its own category does not count. None tests on the other
             categories of the source's data set (one-vs-rest).
-        test_categories: Categories to test on; None = all of the target, or all of the source but the trained one.
+        test_categories: Categories to test on; None = all of the target, or all of the source but the trained ones.
         train_batch_size: Samples per training step.
         eval_batch_size: Samples per validation and test step. Where categories differ in image size, the model's
             pre-processor must resize, as all of this package do, or this must be 1.
@@ -56,6 +57,7 @@ class AuxiliaryDataModule(AnomalibDataModule):
         source: FewShotDataModule,
         target: FewShotDataModule | None = None,
         test_categories: Sequence[str] | None = None,
+        train_categories: Sequence[str] | None = None,
         *,
         train_batch_size: int = 4,
         eval_batch_size: int = 8,
@@ -82,25 +84,46 @@ class AuxiliaryDataModule(AnomalibDataModule):
         self.source = source
         self.target = target
         self.test_categories = test_categories
+        self.train_categories = train_categories
         self.category = source.category
+
+    @property
+    def trained_categories(self) -> list[str]:
+        """The categories to train on.
+
+        Raises:
+            ValueError: If one is not there, or none is given.
+        """
+        if self.train_categories is None:
+            return [self.category]
+        if not self.train_categories:
+            msg = f"train_categories: none is given; give some of {', '.join(self.source.categories)}"
+            raise InputError(msg)
+        if unknown := [name for name in self.train_categories if name not in self.source.categories]:
+            msg = f"train_categories: found no {unknown[0]}; give some of {', '.join(self.source.categories)}"
+            raise InputError(msg)
+        return list(dict.fromkeys(self.train_categories))
 
     @property
     def tested_categories(self) -> list[str]:
         """The categories to test on.
 
         Raises:
-            ValueError: If there are none, one is not there, or the trained one is among those of its own data set.
+            ValueError: If there are none, one is not there, or a trained one is among those of its own data set.
         """
+        trained = self.trained_categories if self.target is None else []
         known = (self.source if self.target is None else self.target).categories
         if self.test_categories is None:
-            chosen = [name for name in known if self.target is not None or name != self.category]
+            chosen = [name for name in known if name not in trained]
         else:
             chosen = list(dict.fromkeys(self.test_categories))
         if not chosen:
-            msg = f"test_categories: none is left but {self.category}, which is trained on; give a target of others"
+            msg = (
+                f"test_categories: none is left but {', '.join(trained)}, which is trained on; give a target"
+            )
             raise InputError(msg)
-        if self.target is None and self.category in chosen:
-            msg = f"test_categories: {self.category} is trained on; test on others of {', '.join(known)}"
+        if both := [name for name in chosen if name in trained]:
+            msg = f"test_categories: {both[0]} is trained on; test on others of {', '.join(known)}"
             raise InputError(msg)
         if unknown := [name for name in chosen if name not in known]:
             msg = f"test_categories: found no {unknown[0]}; give some of {', '.join(known)}"
@@ -109,9 +132,12 @@ class AuxiliaryDataModule(AnomalibDataModule):
 
     @property
     def training_files(self) -> list[str]:
-        """The images trained on, relative to the source's folder, e.g. "test/hole/rgb/000.png"."""
+        """The images trained on, relative to the source's folder, e.g. "test/hole/rgb/000.png".
+
+        Of several categories, relative to the folder of all of them.
+        """
         paths = [Path(path) for path in self.train_data.samples.image_path]
-        folder = self.source.folder
+        folder = self.source.folder if len(self.trained_categories) == 1 else self.source.folder.parent
         inside = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in paths]
         return list(dict.fromkeys(path.as_posix() for path in inside))
 
@@ -124,8 +150,11 @@ class AuxiliaryDataModule(AnomalibDataModule):
 
     def prepare_data(self) -> None:
         """Prepare every category that is used, as their data modules do."""
-        for part in (self.source, *self._tested()):
+        for part in (*self._trained(), *self._tested()):
             part.prepare_data()
+
+    def _trained(self) -> list[FewShotDataModule]:
+        return [self.source.of_category(name) for name in self.trained_categories]
 
     def _tested(self) -> list[FewShotDataModule]:
         tested = self.source if self.target is None else self.target
@@ -135,21 +164,22 @@ class AuxiliaryDataModule(AnomalibDataModule):
 
     def _setup(self, _stage: str | None = None) -> None:
         names = ", ".join(self.tested_categories)  # before anything is read
-        source = _ready(self.source.of_category(self.category))
-        labelled: Any = source.test_data
+        sources = [_ready(part) for part in self._trained()]
+        trained = ", ".join(self.trained_categories)
+        labelled: Any = joined([(part.category, part.test_data) for part in sources])
         train: OrganisedDataset
         validation: OrganisedDataset
         if labelled.has_anomalous:
             train, validation = hold_out(labelled, self.val_split_ratio, self.seed)
         else:
-            normal: Any = source.train_data + labelled if len(labelled) else source.train_data
+            normal = joined([(part.category, _all_of(part)) for part in sources])
             train, validation = (
                 SyntheticDefects(part, self.seed + place)
                 for place, part in enumerate(hold_out(normal, self.val_split_ratio, self.seed))
             )
-            logger.warning("%s: no anomalous sample to train on, so synthetic ones are made", self.category)
+            logger.warning("%s: no anomalous sample to train on, so synthetic ones are made", trained)
         self.train_data, self.val_data = train, validation
-        logger.info("trained on %d samples of %s, tested on %s", len(train), self.category, names)
+        logger.info("trained on %d samples of %s, tested on %s", len(train), trained, names)
 
     def _create_test_split(self) -> None:
         parts = [(part.category, _ready(part).test_data) for part in self._tested()]
@@ -198,6 +228,11 @@ def _ready(part: FewShotDataModule) -> FewShotDataModule:
     part.val_split_mode = ValSplitMode.NONE
     part.setup()
     return part
+
+
+def _all_of(part: Any) -> Any:
+    """Its training and test samples."""
+    return part.train_data + part.test_data if len(part.test_data) else part.train_data
 
 
 def hold_out(data: Any, ratio: float, seed: int) -> tuple[Any, Any]:

@@ -98,5 +98,9 @@ def pick(values: Tensor, indices: Tensor) -> Tensor:
 
 
 def distances(one: Tensor, other: Tensor) -> Tensor:
-    """Distances `(..., N, M)`; not by a matrix product, whose rounding would hide a tenth of a millimetre."""
-    return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
+    """Distances `(..., N, M)` between points `(..., N, 3)` and `(..., M, 3)`.
+
+    By differences: a matrix product's rounding would hide a tenth of a millimetre, and `torch.cdist` is not exported.
+    """
+    pairs = zip(one.unbind(dim=-1), other.unbind(dim=-1), strict=True)
+    return torch.stack([(mine[..., None] - theirs[..., None, :]).square() for mine, theirs in pairs]).sum(dim=0).sqrt()

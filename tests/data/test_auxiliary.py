@@ -15,6 +15,7 @@ from anomalib_clip3dad.data import AuxiliaryDataModule, Folder3DXYZ, MVTec3DXYZ,
 from anomalib_clip3dad.data.auxiliary import hold_out
 from anomalib_clip3dad.data.shots import KShotSampler
 from anomalib_clip3dad.data.synthetic_defects import SyntheticDefects
+from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.toy import CATEGORIES, write_toy3d
 from tests.data.conftest import from_command_line, write_parts, write_sample
 from tests.data.test_point_clouds import REAL, write_category
@@ -61,6 +62,29 @@ def test_trains_on_the_labelled_samples_of_one_category_and_tests_on_the_others(
     assert data.category == "carrot"
     for item in data.train_data:
         assert bool(item.gt_mask.any()) == bool(item.gt_label)
+
+
+def test_trains_on_several_categories(root: Path) -> None:
+    data = ready(MVTec3DXYZ(root, "carrot"), train_categories=["carrot", "rope"])
+    assert labels(data.train_data) == [16, 16]
+    assert {Path(path).parts[-5] for path in files(data.train_data) | files(data.val_data)} == {"carrot", "rope"}
+    assert set(data.test_data.samples.category) == {"bagel"}
+    assert {Path(name).parts[0] for name in data.training_files} == {"carrot", "rope"}
+    assert len(set(data.training_files)) == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"train_categories": ["carrot", "tyre"]}, "train_categories: found no tyre; give some of bagel, carrot, rope"),
+        ({"train_categories": []}, "train_categories: none is given; give some of bagel"),
+        ({"train_categories": ["rope"], "test_categories": ["rope"]}, "test_categories: rope is trained on"),
+        ({"train_categories": ["rope", "carrot", "bagel"]}, "none is left but rope, carrot, bagel"),
+    ],
+)
+def test_wrong_categories_to_train_on_are_named(root: Path, arguments: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ready(MVTec3DXYZ(root, "carrot"), **arguments)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

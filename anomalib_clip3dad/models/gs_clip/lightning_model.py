@@ -2,7 +2,6 @@
 """GS-CLIP as an anomalib model: both stages of training, scores, maps and checkpoints."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -33,6 +32,7 @@ from anomalib_clip3dad.models.base import RGBXYZModel
 from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, steady_names
 from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part
 from anomalib_clip3dad.point_metrics import zero_shot_metrics
+from anomalib_clip3dad.pre_processing import PointPreProcessor
 from anomalib_clip3dad.seeding import drawing_from
 
 from .loss import check_losses
@@ -167,6 +167,11 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         self._forget()
         if trained is not None:
             load_trained(self, trained)
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """As that of every model, see `RGBXYZModel`, but for unorganised points, too."""
+        return PointPreProcessor(RGBXYZModel.configure_pre_processor(image_size).transform)
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
@@ -373,13 +378,3 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             for of_rate, rate in parts
         ]
         return torch.optim.Adam([group for group in groups if group["params"]], betas=(0.5, 0.999))
-
-    def to_onnx(self, *args: Any, **kwargs: Any) -> Path:  # type: ignore[override]  # noqa: ARG002
-        """GS-CLIP is not exported; see docs/gs_clip.md.
-
-        Raises:
-            ValueError: Always.
-        """
-        msg = "export_type: the graph of GsClip takes longer to write than anybody waits (more than five minutes for a "
-        msg += "tiny CLIP), so it is not exported; use the checkpoint, which RGBXYZInferencer reads, too"
-        raise InputError(msg)

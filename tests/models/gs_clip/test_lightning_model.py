@@ -4,19 +4,23 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from anomalib.engine import Engine
 from anomalib.models import get_model
+from plyfile import PlyData
 
-from anomalib_clip3dad.data import AuxiliaryDataModule, Toy3D
+from anomalib_clip3dad.data import AuxiliaryDataModule, PointClouds, Toy3D
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference import RGBXYZInferencer
+from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino
 from anomalib_clip3dad.models import GsClip
 from anomalib_clip3dad.models.gs_clip.point_net import sample_points
 from anomalib_clip3dad.models.gs_clip.stages import Known
 from anomalib_clip3dad.toy import write_toy3d
 from tests.conftest import bumpy_part, depth_batch
+from tests.data.test_point_clouds import SHAPENET, write_category
 
 NUMBERS: dict[str, Any] = {"size": (96, 96), "num_train": 1, "num_validation": 1, "num_good": 3, "num_defects": 1}
 
@@ -202,10 +206,47 @@ def test_words_to_start_from_are_those_of_the_tower(tiny_clip: str) -> None:
     assert not torch.equal(normal[0, 4:], anomalous[0, 4:])
 
 
-def test_it_is_not_exported_but_says_what_to_do(tiny_clip: str, tmp_path: Path) -> None:
-    for export in ("to_onnx", "to_openvino"):
-        with pytest.raises(InputError, match="use the checkpoint, which RGBXYZInferencer reads"):
-            getattr(make(tiny_clip), export)(tmp_path)
+@pytest.mark.slow
+def test_the_exported_graph_says_the_same_in_both_runtimes(
+    tiny_clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the text tower inside, since the prompts depend on the cloud."""
+    model = make(tiny_clip).eval()
+    with torch.no_grad():  # what starts at zero or near it would hide all that comes before it
+        for weight in (model.model.refinement.join.weight, *(up.weight for up in model.model.low_rank.up)):
+            torch.nn.init.normal_(weight, std=0.2)
+    exported = model.to_onnx(tmp_path, optimize=False)
+    image, xyz = sample(3)
+    xyz[1, :, 20:30, 20:24] = 0
+    text = model.model.text
+    with torch.inference_mode():
+        expected = model(image, xyz)
+        monkeypatch.setattr(model.model, "text", lambda points: text(points[:1].expand_as(points)))
+        away = (model(image, xyz).anomaly_map - expected.anomaly_map).abs()[1:].amax(dim=(1, 2))
+    assert away.min() > 5e-4  # without training, clouds hardly differ to PointNet++
+    for runtime in (OnnxRuntime(exported), OpenVino(exported)):
+        found = runtime(image.numpy(), xyz.numpy())
+        for name in ("pred_score", "anomaly_map"):
+            torch.testing.assert_close(torch.from_numpy(found[name]), getattr(expected, name), atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_points_of_a_file_become_points_with_scores(tiny_clip: str, tmp_path: Path) -> None:
+    """Unorganised clouds, from .pcd to .ply: seen from all sides, trained on some, tested on others."""
+    for category, count in (("bag0", 400), ("cap1", 350)):
+        write_category(tmp_path / "clouds" / category, SHAPENET, counts=(count, count))
+    source = PointClouds(tmp_path / "clouds", "bag0", num_points=1500)
+    samples = AuxiliaryDataModule(source, test_categories=["cap1"], train_batch_size=2)
+    model = make(tiny_clip, angles="surrounding", visualizer=True)
+    engine = Engine(default_root_dir=tmp_path / "run", accelerator="cpu", devices=1, logger=False)
+    engine.fit(model, samples)
+    (metrics,) = engine.test(model, samples, verbose=False)
+    assert {"image_AUROC", "pixel_AUROC"} <= set(metrics)
+    files = sorted((tmp_path / "run").rglob("surfaces/**/*.ply"))
+    assert len(files) == 5
+    rows = PlyData.read(str(files[0]))["vertex"]
+    assert len(rows) == 1500
+    assert np.ptp(rows["score"]) > 0
 
 
 def test_the_inferencer_reads_its_checkpoint(trained: tuple[GsClip, Engine, Path]) -> None:
