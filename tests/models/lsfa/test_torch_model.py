@@ -10,7 +10,8 @@ from torch import Tensor
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.models.backbone import load_backbone, patch_features
 from anomalib_clip3dad.models.lsfa.cloud_features import SurfaceHistograms
-from anomalib_clip3dad.models.lsfa.leave_one_out import left_out_statistics
+from anomalib_clip3dad.models.lsfa.fusion import svm_weights
+from anomalib_clip3dad.models.lsfa.leave_one_out import left_out_distances, scale_of
 from anomalib_clip3dad.models.lsfa.torch_model import MODALITIES, Features, LsfaModel
 from anomalib_clip3dad.models.patch_memory import PatchMemory
 from tests.conftest import depth_batch
@@ -18,8 +19,14 @@ from tests.conftest import depth_batch
 SIDE, GRID = 48, (6, 6)
 
 
-def make(adapts: bool = True, backbone: str = "resnet18", layers: tuple[str, ...] = ("layer1", "layer2")) -> LsfaModel:
-    return LsfaModel(load_backbone(backbone, layers, pre_trained=False), SurfaceHistograms(), 8, adapts).eval()
+def make(
+    adapts: bool = True,
+    backbone: str = "resnet18",
+    layers: tuple[str, ...] = ("layer1", "layer2"),
+    fusion: str = "mean",
+) -> LsfaModel:
+    extractor = load_backbone(backbone, layers, pre_trained=False)
+    return LsfaModel(extractor, SurfaceHistograms(), 8, adapts, fusion=fusion).eval()
 
 
 def parts(others: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,22 +122,26 @@ def test_the_unit_makes_the_variance_of_the_parts_patches_one() -> None:
         assert not torch.allclose(getattr(frozen, name), getattr(scaled, name))
 
 
-@pytest.mark.parametrize("adapts", [True, False])
-def test_score_and_map_are_means_of_both_on_their_own_scales(adapts: bool) -> None:
-    model, scaled = fitted(bent(make(adapts)) if adapts else make(adapts))
+@pytest.mark.parametrize(("adapts", "fusion"), [(True, "mean"), (False, "mean"), (True, "svm")])
+def test_score_and_map_are_means_of_both_on_their_own_scales(adapts: bool, fusion: str) -> None:
+    model, scaled = fitted(bent(make(adapts, fusion=fusion)) if adapts else make(adapts, fusion=fusion))
     found = model(*parts(others=True))
     shots, test = model.adapt(scaled), model.adapt(model.scaled(model.read(*parts(others=True))))
     banks: Any = model.memories
-    scores, maps = [], []
+    scores, maps, left_out = [], [], []
     for name in MODALITIES:
         memory = PatchMemory(3)
         memory.memory_bank = banks[name].memory_bank
         expected = memory(getattr(test, name), (SIDE, SIDE))
-        mean, deviation = left_out_statistics(getattr(shots, name), shots.part)
+        distances = left_out_distances(getattr(shots, name), shots.part)
+        mean, deviation = scale_of(distances)
+        left_out.append((distances / deviation).detach())
         scores.append((expected.pred_score - mean) / deviation)
         maps.append((expected.anomaly_map - mean) / deviation)
-    torch.testing.assert_close(found.pred_score, (scores[0] + scores[1]) / 2)
-    torch.testing.assert_close(found.anomaly_map, (maps[0] + maps[1]) / 2)
+    one, other = svm_weights(torch.stack(left_out), 0) if fusion == "svm" else (0.5, 0.5)
+    torch.testing.assert_close(found.pred_score, one * scores[0] + other * scores[1])
+    torch.testing.assert_close(found.anomaly_map, one * maps[0] + other * maps[1])
+    assert fusion == "mean" or abs(one - other) > 1e-2
 
 
 def test_the_coreset_is_a_share_of_all_patches() -> None:
