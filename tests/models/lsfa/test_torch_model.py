@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.models import patch_memory
 from anomalib_clip3dad.models.backbone import load_backbone, patch_features
+from anomalib_clip3dad.models.lsfa import torch_model
 from anomalib_clip3dad.models.lsfa.cloud_features import SurfaceHistograms
 from anomalib_clip3dad.models.lsfa.fusion import svm_weights
 from anomalib_clip3dad.models.lsfa.leave_one_out import left_out_distances, scale_of
@@ -148,6 +151,34 @@ def test_the_coreset_is_a_share_of_all_patches() -> None:
     model: Any = fitted(make(), 0.25)[0]
     assert [len(model.memories[name].memory_bank) for name in MODALITIES] == [27, 27]  # of 3 x 36
     assert not model.memories["rgb"].memory_bank.equal(model.memories["cloud"].memory_bank)
+
+
+def test_the_adapted_features_of_a_full_data_set_are_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+    for module, name in ((torch_model, "left_out_distances"), (patch_memory, "KCenterGreedy")):
+        usual, addresses = getattr(module, name), []
+
+        def spy(features: Tensor, *others: Any, usual: Any = usual, addresses: list[int] = addresses) -> Any:
+            addresses.append(features.untyped_storage().data_ptr())
+            return usual(features, *others)
+
+        monkeypatch.setattr(module, name, spy)
+        seen.append(addresses)
+    fitted(bent(make()), 0.25)
+    assert len(seen[0]) == 2
+    assert seen[0] == seen[1]
+
+
+def test_distances_to_other_shots_never_make_a_matrix_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, sizes = PatchcoreModel.euclidean_dist, []
+
+    def spy(one: Tensor, other: Tensor) -> Tensor:
+        sizes.append(len(other))
+        return usual(one, other)
+
+    monkeypatch.setattr(PatchcoreModel, "euclidean_dist", spy)
+    left_out_distances(torch.randn(5, 4, *GRID), torch.ones(5, *GRID, dtype=torch.bool))
+    assert set(sizes) == {36}
 
 
 def test_a_batch_is_its_samples_and_nothing_is_random() -> None:
