@@ -17,7 +17,7 @@ from anomalib.models.image.cfm.components import PointTransformer
 
 from anomalib_clip3dad.models import Lsfa
 from anomalib_clip3dad.models.lsfa import leave_one_out
-from anomalib_clip3dad.models.lsfa.torch_model import MODALITIES, Features
+from anomalib_clip3dad.models.lsfa.torch_model import Features
 
 _GRID = 56
 _PICKS = 10  # patches in a bank; every pick needs the same memory
@@ -54,8 +54,9 @@ def main() -> None:
     model = network(parts, arguments.steps)
     print(f"networks: {peak_gib():.1f} GiB")
     part = torch.ones(1, _GRID, _GRID, dtype=torch.bool)
+    widths = model.model.widths
     model._shots = [  # what a pass over the parts leaves
-        Features(*(torch.randn(1, model.model.widths[name], _GRID, _GRID) for name in MODALITIES), part=part)
+        Features(torch.randn(1, widths["rgb"], _GRID, _GRID), torch.randn(1, widths["cloud"], _GRID, _GRID), part)
         for _ in range(parts)
     ]
     print(f"features of {parts} parts: {peak_gib():.1f} GiB")
