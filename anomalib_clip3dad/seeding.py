@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,21 @@ def drawing_from(*seeds: int) -> Iterator[None]:
         # not torch.manual_seed, which would also seed the GPUs, whose state is not restored
         torch.default_generator.manual_seed(mixed)
         yield
+
+
+@contextmanager
+def numpy_drawing_from(seed: int) -> Iterator[None]:
+    """Seed numpy's global generator temporarily, from which scikit-learn draws, and restore its state afterwards.
+
+    Args:
+        seed: In [0, 2^32).
+    """
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def to_device(drawn: Tensor, like: Tensor) -> Tensor:

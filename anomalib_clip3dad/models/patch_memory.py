@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory bank of normal patches and distances of other patches to it: PatchCore without its feature extractor."""
 
-import numpy as np
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import DynamicBufferMixin, KCenterGreedy
@@ -11,6 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.seeding import numpy_drawing_from
 
 _AT_ONCE = 4096  # patches whose distances to the bank are computed at once
 
@@ -63,19 +63,18 @@ class PatchMemory(DynamicBufferMixin):
         Raises:
             ValueError: If this share of the patches is less than one patch.
         """
-        patches = torch.cat(self._remembered) if self._remembered else torch.empty(0, 0)
+        if len(self._remembered) == 1:
+            patches = self._remembered[0]  # not copied: it may be gigabytes
+        else:
+            patches = torch.cat(self._remembered) if self._remembered else torch.empty(0, 0)
         if int(sampling_ratio * len(patches)) < 1:
             msg = f"coreset_sampling_ratio={sampling_ratio}: nothing would be left of {len(patches)} patches; raise it"
             raise InputError(msg)
         self._remembered = []
-        numpy_state = np.random.get_state()  # noqa: NPY002  # scikit-learn's, which anomalib's projection draws from
-        with torch.random.fork_rng([patches.device] if patches.device.type == "cuda" else []):
+        cuda = [patches.device] if patches.device.type == "cuda" else []
+        with torch.random.fork_rng(cuda), numpy_drawing_from(seed):  # anomalib's projection draws from both
             torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
-            try:
-                self.memory_bank = KCenterGreedy(patches, sampling_ratio).sample_coreset()
-            finally:
-                np.random.set_state(numpy_state)  # noqa: NPY002
+            self.memory_bank = KCenterGreedy(patches, sampling_ratio).sample_coreset()
 
     def nearest(self, patches: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Find the nearest patches of the bank.

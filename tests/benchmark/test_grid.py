@@ -89,7 +89,7 @@ def test_of_the_quick_grid_cfm_alone_has_random_weights() -> None:
     settings.pop("name")
     labels = {label(job) for job in make_jobs(**settings)}
     assert {name for name in labels if "random" in name} == {"CFM (random weights)"}
-    assert {"PatchCore", "BTF, RGB and FPFH", "WinCLIP", "CLIP3D-AD"} < labels
+    assert {"PatchCore", "BTF, RGB and FPFH", "LSFA", "WinCLIP", "CLIP3D-AD"} < labels
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

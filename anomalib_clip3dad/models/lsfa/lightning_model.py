@@ -24,6 +24,7 @@ from anomalib_clip3dad.models.patch_memory import check_sampling_ratio
 
 from .adaptation import Adaptation, AdaptationSettings
 from .cloud_features import load_cloud_features
+from .fusion import FUSIONS
 from .torch_model import Features, LsfaModel
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         least_variance: Training stops when the variance of the adapted features falls below this share of that before.
         coreset_sampling_ratio: Share of the training patches that the memory banks keep.
         num_neighbors: Number of neighbours in the bank that weight the image score.
+        fusion: "mean" of both modalities as in the paper, or "svm": weighted by a linear one-class SVM of their
+            distances, as in M3DM and the authors' code.
         seed: Seed of all random draws; None uses that of `seed_everything`, or torch's.
         pre_processor: See `AnomalibModule`; the default only resizes, normalisation is in the model.
         post_processor: See `AnomalibModule`.
@@ -73,7 +76,17 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
 
     unbounded_scores = True
     # which adaptors a checkpoint holds depends on clc, ifc and max_steps
-    must_agree = ("backbone", "layers", "cloud_features", "image_size", "patch_size", "clc", "ifc", "max_steps")
+    must_agree = (
+        "backbone",
+        "layers",
+        "cloud_features",
+        "image_size",
+        "patch_size",
+        "clc",
+        "ifc",
+        "max_steps",
+        "fusion",
+    )
 
     def __init__(
         self,
@@ -101,6 +114,7 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         least_variance: float = 0.25,
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 3,
+        fusion: str = "mean",
         seed: int | None = None,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
@@ -124,6 +138,9 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             least_variance=least_variance,
         )
         check_sampling_ratio(coreset_sampling_ratio)
+        if fusion not in FUSIONS:
+            msg = f"fusion={fusion!r}: give one of {', '.join(FUSIONS)}"
+            raise InputError(msg)
         if patch_size < 1 or image_size % patch_size:
             msg = f"image_size={image_size}, patch_size={patch_size}: the size must be a multiple of the patch's"
             raise InputError(msg)
@@ -135,7 +152,7 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         self.cloud_features = cloud_features
         self.coreset_sampling_ratio = coreset_sampling_ratio
         self.seed = seed
-        self.model: LsfaModel = LsfaModel(extractor, cloud, patch_size, settings.adapts, num_neighbors)
+        self.model: LsfaModel = LsfaModel(extractor, cloud, patch_size, settings.adapts, num_neighbors, fusion)
         self._shots: list[Features] = []
 
     @staticmethod

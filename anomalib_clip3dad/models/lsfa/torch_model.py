@@ -16,7 +16,8 @@ from anomalib_clip3dad.models.backbone import patch_features
 from anomalib_clip3dad.models.patch_memory import PatchMemory
 from anomalib_clip3dad.seeding import drawing_from
 
-from .leave_one_out import left_out_statistics
+from .fusion import svm_weights
+from .leave_one_out import left_out_distances, scale_of
 
 _HEADS = 12  # of the adaptors' attention, or their largest common divisor with the width
 
@@ -43,7 +44,7 @@ class LsfaModel(nn.Module):
 
     Tu et al., "Self-supervised Feature Adaptation for 3D Industrial Anomaly Detection", arXiv 2401.03145. Banks and
     their scores are PatchCore's, as in the paper. Distances are scaled with each modality's own statistics, and score
-    and map are the mean of both; the authors' code weights them by fixed factors and a linear one-class SVM.
+    and map are the mean of both, weighted alike or by a linear one-class SVM.
 
     Args:
         extractor: Frozen network of the images.
@@ -51,23 +52,31 @@ class LsfaModel(nn.Module):
         patch_size: Side of a patch in pixels.
         adapts: Whether there are adaptors; otherwise the frozen features are compared.
         num_neighbors: See `PatchMemory`.
+        fusion: One of `FUSIONS`: "mean" of both modalities, or mean weighted by `svm_weights`.
     """
 
     unit: Tensor
     mean: Tensor
     deviation: Tensor
+    weight: Tensor
 
     def __init__(
-        self, extractor: TimmFeatureExtractor, cloud: Any, patch_size: int, adapts: bool = True, num_neighbors: int = 3
+        self,
+        extractor: TimmFeatureExtractor,
+        cloud: Any,
+        patch_size: int,
+        adapts: bool = True,
+        num_neighbors: int = 3,
+        fusion: str = "mean",
     ) -> None:
         super().__init__()
         self.tower: Any = nn.ModuleDict({"rgb": extractor, "cloud": cloud}).requires_grad_(requires_grad=False)
         self.widths = {"rgb": sum(extractor.out_dims), "cloud": int(cloud.width)}
-        self.patch_size, self.adapts = patch_size, adapts
+        self.patch_size, self.adapts, self.fusion = patch_size, adapts, fusion
         self.adaptors = nn.ModuleDict()
         self.start_adaptors(0)
         self.memories = nn.ModuleDict({name: PatchMemory(num_neighbors) for name in MODALITIES})
-        for name, start in (("unit", 1.0), ("mean", 0.0), ("deviation", 1.0)):  # of `MODALITIES`
+        for name, start in (("unit", 1.0), ("mean", 0.0), ("deviation", 1.0), ("weight", 0.5)):  # of `MODALITIES`
             self.register_buffer(name, torch.full((len(MODALITIES),), start))
 
     def start_adaptors(self, seed: int) -> None:
@@ -115,9 +124,8 @@ class LsfaModel(nn.Module):
         Args:
             shots: Frozen features of the k shots.
         """
-        inside = shots.part.flatten()
         for row, name in enumerate(MODALITIES):
-            patches = rearrange(getattr(shots, name), "k c h w -> (k h w) c")[inside]
+            patches = rearrange(getattr(shots, name), "k c h w -> k h w c")[shots.part]
             self.unit[row] = patches.var(dim=0, correction=0).mean().sqrt().clamp(min=1e-6)
 
     def scaled(self, frozen: Features) -> Features:
@@ -151,16 +159,25 @@ class LsfaModel(nn.Module):
             seed: See `PatchMemory.choose_coreset`.
 
         Raises:
-            ValueError: See `PatchMemory.choose_coreset`.
+            ValueError: See `PatchMemory.choose_coreset` and `svm_weights`.
         """
+        grid, distances = shots.part.shape[1:], []
         for row, name in enumerate(MODALITIES):
-            # one by one: the attention of all samples at once would need their number times its memory
-            features = torch.cat([self._adapted(name, one) for one in getattr(shots, name).split(1)])
-            self.mean[row], self.deviation[row] = left_out_statistics(features, shots.part)
+            maps = getattr(shots, name)
+            # one by one: the attention of all samples at once would need their number times its memory; in the order
+            # of the bank, so that the bank is no copy
+            patches = maps.new_empty(len(maps), *grid, maps.shape[1])
+            for shot, one in enumerate(maps.split(1)):
+                patches[shot] = rearrange(self._adapted(name, one), "1 c h w -> h w c")
+            features = rearrange(patches, "k h w c -> k c h w")
+            distances.append(left_out_distances(features, shots.part))
+            self.mean[row], self.deviation[row] = scale_of(distances[row])
             memory: Any = self.memories[name]
             memory.remember(features)
-            del features
+            del patches, features
             memory.choose_coreset(sampling_ratio, seed)
+        if self.fusion == "svm":
+            self.weight.copy_(svm_weights(torch.stack(distances) / self.deviation[:, None], seed))
 
     def forward(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> InferenceBatch:
         """Score a batch.
@@ -172,7 +189,7 @@ class LsfaModel(nn.Module):
 
         Returns:
             `pred_score` (B,) and `anomaly_map` (B, H, W), larger = more anomalous; 0 = the mean distance among normal
-            parts, 1 = one standard deviation above it, the mean over both modalities.
+            parts, 1 = one standard deviation above it, the mean over both modalities, see `fusion`.
 
         Raises:
             ValueError: If the memory banks are empty.
@@ -182,6 +199,6 @@ class LsfaModel(nn.Module):
         scores, maps = [], []
         for row, name in enumerate(MODALITIES):
             found = self.memories[name](getattr(adapted, name), size)
-            scores.append((found.pred_score - self.mean[row]) / self.deviation[row])
-            maps.append((found.anomaly_map - self.mean[row]) / self.deviation[row])
-        return InferenceBatch(pred_score=sum(scores) / len(scores), anomaly_map=sum(maps) / len(maps))
+            scores.append(self.weight[row] * (found.pred_score - self.mean[row]) / self.deviation[row])
+            maps.append(self.weight[row] * (found.anomaly_map - self.mean[row]) / self.deviation[row])
+        return InferenceBatch(pred_score=sum(scores), anomaly_map=sum(maps))

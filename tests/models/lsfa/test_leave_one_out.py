@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anomalib_clip3dad.models.lsfa import leave_one_out
-from anomalib_clip3dad.models.lsfa.leave_one_out import left_out_statistics
+from anomalib_clip3dad.models.lsfa.leave_one_out import left_out_distances, scale_of
 
 
 def slow(features: torch.Tensor, part: torch.Tensor, near: float = 3.5) -> list[float]:
@@ -28,14 +28,14 @@ def slow(features: torch.Tensor, part: torch.Tensor, near: float = 3.5) -> list[
 def test_each_shot_is_compared_with_the_others(shots: int) -> None:
     features, part = torch.randn(shots, 4, 5, 6), torch.rand(shots, 5, 6) < 0.7
     expected = torch.tensor(slow(features, part))
-    mean, deviation = left_out_statistics(features, part)
+    mean, deviation = scale_of(left_out_distances(features, part))
     assert mean.item() == pytest.approx(expected.mean().item(), rel=1e-4)
     assert deviation.item() == pytest.approx(expected.std().item(), rel=1e-4)
 
 
 def test_shots_that_are_alike_have_no_distance() -> None:
     features = torch.randn(1, 4, 5, 6).expand(2, -1, -1, -1)
-    mean, deviation = left_out_statistics(features, torch.ones(2, 5, 6, dtype=torch.bool))
+    mean, deviation = scale_of(left_out_distances(features, torch.ones(2, 5, 6, dtype=torch.bool)))
     assert mean < 1e-2  # rounding of the matrix product
     assert deviation >= 1e-6
 
@@ -43,7 +43,7 @@ def test_shots_that_are_alike_have_no_distance() -> None:
 def test_a_part_too_small_to_be_compared_leaves_the_scale() -> None:
     part = torch.zeros(1, 5, 6, dtype=torch.bool)
     part[0, 2, 2:5] = True
-    mean, deviation = left_out_statistics(torch.randn(1, 4, 5, 6), part)
+    mean, deviation = scale_of(left_out_distances(torch.randn(1, 4, 5, 6), part))
     assert (mean.item(), deviation.item()) == (0, 1)
 
 
@@ -51,4 +51,10 @@ def test_of_many_shots_some_are_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(leave_one_out, "_AT_MOST", 3)
     features, part = torch.randn(5, 4, 5, 6), torch.ones(5, 5, 6, dtype=torch.bool)
     part[1], part[3] = False, False  # shots 0, 2 and 4 are left out one by one, and compared with all
-    assert left_out_statistics(features, part)[0].item() == pytest.approx(sum(slow(features, part)) / 90, rel=1e-4)
+    assert left_out_distances(features, part).mean().item() == pytest.approx(sum(slow(features, part)) / 90, rel=1e-4)
+
+
+def test_which_patches_are_compared_does_not_depend_on_the_features() -> None:
+    part = torch.zeros(1, 5, 6, dtype=torch.bool)
+    part[0, 0, :5] = True  # the first and the last are 4 patches apart, all others nearer
+    assert [len(left_out_distances(torch.randn(1, channels, 5, 6), part)) for channels in (3, 8)] == [2, 2]

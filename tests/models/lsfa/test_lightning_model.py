@@ -67,12 +67,22 @@ def test_anomalib_knows_the_model() -> None:
 
 @pytest.mark.parametrize(
     ("k_shot", "arguments"),
-    [(1, {}), (2, {}), (4, {"batch_size": 3}), (None, {}), (2, {"clc": False, "ifc": False}), (2, {"max_steps": 0})],
+    [
+        (1, {}),
+        (2, {}),
+        (4, {"batch_size": 3}),
+        (None, {}),
+        (2, {"clc": False, "ifc": False}),
+        (2, {"max_steps": 0}),
+        (1, {"fusion": "svm"}),
+        (2, {"fusion": "svm"}),
+    ],
 )
 def test_from_training_to_a_checkpoint_and_back(root: Path, k_shot: int | None, arguments: dict[str, Any]) -> None:
     model, trainer = trained(root, k_shot, **arguments)
     shots = k_shot or 5
     assert [len(bank) for bank in banks_of(model)] == [int(0.1 * shots * PATCHES)] * 2
+    assert torch.allclose(model.model.weight, torch.full((2,), 0.5)) == ("fusion" not in arguments)
     adapts = "ifc" not in arguments and "max_steps" not in arguments
     assert bool(list(model.model.adaptors.parameters())) == adapts
     result = trainer.test(model, datamodule=data(root), verbose=False)[0]
@@ -159,9 +169,9 @@ def test_other_cloud_features_train_and_are_not_exported(root: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["onnx", "openvino"])
-def test_the_exported_graph_says_the_same(root: Path, tmp_path: Path, kind: str) -> None:
-    model, trainer = trained(root, learning_rate=3e-3)
+@pytest.mark.parametrize(("kind", "fusion"), [("onnx", "mean"), ("onnx", "svm"), ("openvino", "svm")])
+def test_the_exported_graph_says_the_same(root: Path, tmp_path: Path, kind: str, fusion: str) -> None:
+    model, trainer = trained(root, learning_rate=3e-3, fusion=fusion)
     inferencer = RGBXYZInferencer(trainer.export(model, kind, tmp_path))
     for seed in range(3):
         image, xyz = bumpy_part(60, 80, seed)
@@ -174,7 +184,11 @@ def test_the_exported_graph_says_the_same(root: Path, tmp_path: Path, kind: str)
 def test_checkpoints_of_other_arguments_are_refused(root: Path) -> None:
     _, trainer = trained(root)
     file = trainer.trainer.checkpoint_callback.best_model_path
-    for arguments, message in (({"ifc": False}, "ifc=True, this model has ifc=False"), ({"max_steps": 0}, "max_steps")):
+    for arguments, message in (
+        ({"ifc": False}, "ifc=True, this model has ifc=False"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"fusion": "svm"}, "fusion=mean, this model has fusion=svm"),
+    ):
         with pytest.raises(InputError, match=message):
             engine().test(make(**arguments), datamodule=data(root), ckpt_path=file, verbose=False)
 
@@ -193,6 +207,7 @@ def test_a_shot_without_points_is_refused() -> None:
         ({"coreset_sampling_ratio": 0}, r"coreset_sampling_ratio=0: a share in \(0, 1\]"),
         ({"cloud_features": "normals"}, "give one of histograms, fpfh, pointmae"),
         ({"warmup_steps": 6}, "IFC would never start"),
+        ({"fusion": "max"}, "fusion='max': give one of mean, svm"),
         ({"layers": ["layer9"]}, "the stages of resnet18 are"),
     ],
 )

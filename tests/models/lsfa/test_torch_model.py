@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.models import patch_memory
 from anomalib_clip3dad.models.backbone import load_backbone, patch_features
+from anomalib_clip3dad.models.lsfa import torch_model
 from anomalib_clip3dad.models.lsfa.cloud_features import SurfaceHistograms
-from anomalib_clip3dad.models.lsfa.leave_one_out import left_out_statistics
+from anomalib_clip3dad.models.lsfa.fusion import svm_weights
+from anomalib_clip3dad.models.lsfa.leave_one_out import left_out_distances, scale_of
 from anomalib_clip3dad.models.lsfa.torch_model import MODALITIES, Features, LsfaModel
 from anomalib_clip3dad.models.patch_memory import PatchMemory
 from tests.conftest import depth_batch
@@ -18,8 +22,14 @@ from tests.conftest import depth_batch
 SIDE, GRID = 48, (6, 6)
 
 
-def make(adapts: bool = True, backbone: str = "resnet18", layers: tuple[str, ...] = ("layer1", "layer2")) -> LsfaModel:
-    return LsfaModel(load_backbone(backbone, layers, pre_trained=False), SurfaceHistograms(), 8, adapts).eval()
+def make(
+    adapts: bool = True,
+    backbone: str = "resnet18",
+    layers: tuple[str, ...] = ("layer1", "layer2"),
+    fusion: str = "mean",
+) -> LsfaModel:
+    extractor = load_backbone(backbone, layers, pre_trained=False)
+    return LsfaModel(extractor, SurfaceHistograms(), 8, adapts, fusion=fusion).eval()
 
 
 def parts(others: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,28 +125,60 @@ def test_the_unit_makes_the_variance_of_the_parts_patches_one() -> None:
         assert not torch.allclose(getattr(frozen, name), getattr(scaled, name))
 
 
-@pytest.mark.parametrize("adapts", [True, False])
-def test_score_and_map_are_means_of_both_on_their_own_scales(adapts: bool) -> None:
-    model, scaled = fitted(bent(make(adapts)) if adapts else make(adapts))
+@pytest.mark.parametrize(("adapts", "fusion"), [(True, "mean"), (False, "mean"), (True, "svm")])
+def test_score_and_map_are_means_of_both_on_their_own_scales(adapts: bool, fusion: str) -> None:
+    model, scaled = fitted(bent(make(adapts, fusion=fusion)) if adapts else make(adapts, fusion=fusion))
     found = model(*parts(others=True))
     shots, test = model.adapt(scaled), model.adapt(model.scaled(model.read(*parts(others=True))))
     banks: Any = model.memories
-    scores, maps = [], []
+    scores, maps, left_out = [], [], []
     for name in MODALITIES:
         memory = PatchMemory(3)
         memory.memory_bank = banks[name].memory_bank
         expected = memory(getattr(test, name), (SIDE, SIDE))
-        mean, deviation = left_out_statistics(getattr(shots, name), shots.part)
+        distances = left_out_distances(getattr(shots, name), shots.part)
+        mean, deviation = scale_of(distances)
+        left_out.append((distances / deviation).detach())
         scores.append((expected.pred_score - mean) / deviation)
         maps.append((expected.anomaly_map - mean) / deviation)
-    torch.testing.assert_close(found.pred_score, (scores[0] + scores[1]) / 2)
-    torch.testing.assert_close(found.anomaly_map, (maps[0] + maps[1]) / 2)
+    one, other = svm_weights(torch.stack(left_out), 0) if fusion == "svm" else (0.5, 0.5)
+    torch.testing.assert_close(found.pred_score, one * scores[0] + other * scores[1])
+    torch.testing.assert_close(found.anomaly_map, one * maps[0] + other * maps[1])
+    assert fusion == "mean" or abs(one - other) > 1e-2
 
 
 def test_the_coreset_is_a_share_of_all_patches() -> None:
     model: Any = fitted(make(), 0.25)[0]
     assert [len(model.memories[name].memory_bank) for name in MODALITIES] == [27, 27]  # of 3 x 36
     assert not model.memories["rgb"].memory_bank.equal(model.memories["cloud"].memory_bank)
+
+
+def test_the_adapted_features_of_a_full_data_set_are_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+    for module, name in ((torch_model, "left_out_distances"), (patch_memory, "KCenterGreedy")):
+        usual, addresses = getattr(module, name), []
+
+        def spy(features: Tensor, *others: Any, usual: Any = usual, addresses: list[int] = addresses) -> Any:
+            addresses.append(features.untyped_storage().data_ptr())
+            return usual(features, *others)
+
+        monkeypatch.setattr(module, name, spy)
+        seen.append(addresses)
+    fitted(bent(make()), 0.25)
+    assert len(seen[0]) == 2
+    assert seen[0] == seen[1]
+
+
+def test_distances_to_other_shots_never_make_a_matrix_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, sizes = PatchcoreModel.euclidean_dist, []
+
+    def spy(one: Tensor, other: Tensor) -> Tensor:
+        sizes.append(len(other))
+        return usual(one, other)
+
+    monkeypatch.setattr(PatchcoreModel, "euclidean_dist", spy)
+    left_out_distances(torch.randn(5, 4, *GRID), torch.ones(5, *GRID, dtype=torch.bool))
+    assert set(sizes) == {36}
 
 
 def test_a_batch_is_its_samples_and_nothing_is_random() -> None:
