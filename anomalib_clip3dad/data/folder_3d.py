@@ -27,7 +27,7 @@ class Folder3DXYZ(FewShotDataModule):
     on them.
 
     Args:
-        normal_dir: Good samples; the shots are drawn from them.
+        normal_dir: Good samples; the shots are drawn from them. `None` only predicts, with a model that needs none.
         abnormal_dir: Faulty samples to test on.
         normal_test_dir: Good samples to test on.
         mask_dir: Masks of the faulty samples, of the same names (above 0 = defect); `None` looks for `gt` and `mask` in
@@ -48,7 +48,7 @@ class Folder3DXYZ(FewShotDataModule):
 
     def __init__(
         self,
-        normal_dir: Path | str,
+        normal_dir: Path | str | None = None,
         abnormal_dir: Path | str | None = None,
         normal_test_dir: Path | str | None = None,
         mask_dir: Path | str | None = None,
@@ -71,9 +71,8 @@ class Folder3DXYZ(FewShotDataModule):
         if self.test_split_mode == TestSplitMode.FROM_DIR and not tested:
             msg = "test_split_mode=from_dir needs abnormal_dir or normal_test_dir; give one, or use synthetic or none"
             raise InputError(msg)
-        self.normal_dir = Path(normal_dir)
-        given = (abnormal_dir, normal_test_dir, mask_dir, predict_dir, intrinsics)
-        self.abnormal_dir, self.normal_test_dir, self.mask_dir, self.predict_dir, self.intrinsics = (
+        given = (normal_dir, abnormal_dir, normal_test_dir, mask_dir, predict_dir, intrinsics)
+        self.normal_dir, self.abnormal_dir, self.normal_test_dir, self.mask_dir, self.predict_dir, self.intrinsics = (
             None if path is None else Path(path) for path in given
         )
         self.category = class_name
@@ -92,11 +91,32 @@ class Folder3DXYZ(FewShotDataModule):
 
     @property
     def folder(self) -> Path:
-        """Where the good samples are."""
+        """Where the good samples are.
+
+        Raises:
+            ValueError: If no folder is given.
+        """
+        if self.normal_dir is None:
+            msg = "normal_dir: no folder of good samples is given; without one, there are only samples to predict, "
+            msg += "which predict_dir gives"
+            raise InputError(msg)
         return self.normal_dir
 
+    def setup(self, stage: str | None = None) -> None:
+        """Make the data sets, see `FewShotDataModule`; without good samples there is nothing to make for predictions.
+
+        Args:
+            stage: See anomalib.
+
+        Raises:
+            ValueError: If there are no good samples and it is not for predictions of others, or nothing is left.
+        """
+        if stage == "predict" and self.normal_dir is None and self.predict_dir is not None:
+            return
+        super().setup(stage)
+
     def _setup(self, _stage: str | None = None) -> None:
-        self.train_data = OrganisedDataset(self._listed(self.normal_dir, LabelName.NORMAL))
+        self.train_data = OrganisedDataset(self._listed(self.folder, LabelName.NORMAL))
         self._keep_shots()
         tested = [
             self._listed(folder, label)
@@ -108,7 +128,8 @@ class Folder3DXYZ(FewShotDataModule):
         )
 
     def _listed(self, folder: Path, label: LabelName) -> DataFrame:
-        file = self.intrinsics or find_intrinsics(folder) or find_intrinsics(self.normal_dir)
+        near = [place for place in (folder, self.normal_dir) if place is not None]
+        file = self.intrinsics or next(filter(None, map(find_intrinsics, near)), None)
         return list_folder(folder, label, self.mask_dir).assign(intrinsics_path=str(file or ""))
 
     def predict_dataloader(self) -> DataLoader:

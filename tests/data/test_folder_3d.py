@@ -99,6 +99,20 @@ def test_new_parts_to_predict_have_no_truth(good: Path, tmp_path: Path) -> None:
     assert all(batch.gt_label is None and batch.gt_mask is None for batch in batches)
 
 
+def test_new_parts_alone_are_predicted_but_nothing_else(good: Path) -> None:
+    data = Folder3DXYZ(predict_dir=good)
+    data.setup("predict")
+    batch = next(iter(data.predict_dataloader()))
+    assert len(batch.image) == 8
+    assert batch.gt_label is None
+    assert data.state_dict() == {}
+    for stage in ("fit", "test"):
+        with pytest.raises(InputError, match="normal_dir: no folder of good samples is given"):
+            Folder3DXYZ(predict_dir=good).setup(stage)
+    with pytest.raises(InputError, match="normal_dir: no folder"):
+        Folder3DXYZ().setup("predict")
+
+
 def test_without_new_parts_those_of_the_test_are_predicted(
     good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 """The commands of the README, as a user types them."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,19 @@ def test_demo(tmp_path: Path) -> None:
     (pictures,) = re.findall(r"All images: (\S+)", ended.stdout)
     assert len(list(Path(pictures).glob("test/*/*.png"))) == 42
     assert (Path(pictures) / "overview.png").is_file()
+
+
+def test_parts_that_nobody_has_seen_are_judged_without_any_training(toy_root: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    for kind in ("rgb", "xyz"):
+        (new / kind).mkdir(parents=True)
+        for file in (toy_root / "gear" / "test" / "good" / kind).iterdir():
+            shutil.copy(file, new / kind)
+    config = PROJECT / "configs" / "zero_shot.yaml"
+    command = [ANOMALIB, "predict", "--config", config, "--data.predict_dir", "new", "--trainer.accelerator", "cpu"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    (scores,) = tmp_path.glob("results/**/scores.csv")
+    lines = scores.read_text().splitlines()
+    assert len(lines) == 3
+    assert all(line.split(",")[-1] in {"good", "faulty"} for line in lines[1:])

@@ -32,12 +32,12 @@ from anomalib_clip3dad.models.base import RGBXYZModel
 from anomalib_clip3dad.models.frozen_cache import FeatureStore, join, steady_names
 from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part
 from anomalib_clip3dad.point_metrics import zero_shot_metrics
-from anomalib_clip3dad.pre_processing import PointPreProcessor
 from anomalib_clip3dad.seeding import drawing_from
 
 from .loss import check_losses
 from .observation import Observation, observe
 from .point_net import sample_points
+from .pre_processing import PointPreProcessor
 from .stages import Known, stage_losses
 from .torch_model import GsClipModel, Judged
 from .trained import load_trained
@@ -84,7 +84,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         stage2_lr: Learning rate of the refinement.
         low_rank_lr: Learning rate of LoRA.
         trained: Path of a checkpoint whose trained weights and threshold are taken, to predict other parts without
-            `ckpt_path`, or to train on; None starts anew.
+            `ckpt_path`, or to train on; "toy3d" for those of this package (configs/zero_shot.yaml); None starts anew.
         seed: Seed of what is drawn at the start and in training.
         pre_processor: See `AnomalibModule`; the default resizes to twice CLIP's input, from which the part is cropped.
         post_processor: See `AnomalibModule`.

@@ -8,7 +8,7 @@ import torch
 from anomalib.data import DepthBatch
 from torchvision.transforms.v2 import Resize
 
-from anomalib_clip3dad.pre_processing import PointPreProcessor
+from anomalib_clip3dad.models.gs_clip.pre_processing import PointPreProcessor
 
 STAGES = ("train", "validation", "test", "predict")
 
