@@ -118,9 +118,7 @@ class AuxiliaryDataModule(AnomalibDataModule):
         else:
             chosen = list(dict.fromkeys(self.test_categories))
         if not chosen:
-            msg = (
-                f"test_categories: none is left but {', '.join(trained)}, which is trained on; give a target"
-            )
+            msg = f"test_categories: none is left but {', '.join(trained)}, which is trained on; give a target"
             raise InputError(msg)
         if both := [name for name in chosen if name in trained]:
             msg = f"test_categories: {both[0]} is trained on; test on others of {', '.join(known)}"
