@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from zero_shot import parts_of
 
-from anomalib_clip3dad.data import Toy3D
 from anomalib_clip3dad.models import GsClip
 from anomalib_clip3dad.models.frozen_cache import join
 
@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore")
-    data = Toy3D(arguments.root, "gear", num_good=2, num_defects=2)
+    data = parts_of("gear", arguments.root)
     data.prepare_data()
     data.setup()
     samples: list[Any] = [data.test_data[row] for row in range(-2 * arguments.batch, 0)]

@@ -34,10 +34,10 @@ class AuxiliaryDataModule(AnomalibDataModule):
 
     Args:
         source: Data module of the category to train on.
-        train_categories: Categories of the source's data set to train on; None = its own category alone.
         target: Data module of the data set to test on; its own category does not count. None tests on the other
             categories of the source's data set (one-vs-rest).
         test_categories: Categories to test on; None = all of the target, or all of the source but the trained ones.
+        train_categories: Categories of the source's data set to train on; None = its own category alone.
         train_batch_size: Samples per training step.
         eval_batch_size: Samples per validation and test step. Where categories differ in image size, the model's
             pre-processor must resize, as all of this package do, or this must be 1.

@@ -203,6 +203,12 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         """Render all views of the result of `cut`."""
         return observe(cut.xyz, cut.foreground, self.rotations, self.size)
 
+    def _points(self, cut: Cut) -> Tensor:
+        """What the prompts are written from, see `sample_points`; (B, 0, 3) if they do not depend on the cloud."""
+        if self.model.points is None:
+            return cut.xyz.new_empty(len(cut.xyz), 0, 3)
+        return sample_points(cut.xyz, cut.foreground, self.num_points)
+
     def render(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> Tensor:
         """See `RGBXYZModel.render`: the shaded views."""
         return self.observe(self.cut(image, xyz, foreground)).shaded.expand(-1, -1, 3, -1, -1)
@@ -223,7 +229,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         """
         cut = self.cut(image, xyz, foreground)
         seen = self.observe(cut)
-        text = self.model.text(sample_points(cut.xyz, cut.foreground, self.num_points))
+        text = self.model.text(self._points(cut))
         judged = self._judged(seen.shaded, seen.depth, text)
         anomaly_map = self.on_points(judged.maps, seen.cells, seen.visible, cut)
         share = judged.shares.mean(dim=1)
@@ -345,7 +351,7 @@ class GsClip(RGBXYZModel, AnomalibModule):  # type: ignore[misc]
             truth=seen.truth(mask),
             mask=mask.flatten(1),
             part=cut.foreground.flatten(1),
-            points=sample_points(cut.xyz, cut.foreground, self.num_points),
+            points=self._points(cut),
         )
 
     def losses(self, known: Known, second: bool) -> dict[str, Tensor]:

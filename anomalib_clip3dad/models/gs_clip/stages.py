@@ -25,7 +25,7 @@ class Known(NamedTuple):
         truth: (B, v, S, S) bool, the mask as the views show it.
         mask: (B, N) bool, the mask of the points.
         part: (B, N) bool, the points that are the part.
-        points: (B, P, 3), see `sample_points`.
+        points: (B, P, 3), see `sample_points`; P = 0 if the prompts do not depend on them.
     """
 
     cls: Tensor

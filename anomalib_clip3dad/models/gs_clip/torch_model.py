@@ -117,7 +117,7 @@ class GsClipModel(nn.Module):
         """Embed the prompts of B clouds.
 
         Args:
-            points: (B, N, 3), result of `sample_points`.
+            points: (B, N, 3), result of `sample_points`; only B counts if the prompts do not depend on the cloud.
 
         Returns:
             (B, 2, C): normal, anomalous.

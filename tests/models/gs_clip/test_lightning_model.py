@@ -16,6 +16,7 @@ from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.inference.runtimes import OnnxRuntime, OpenVino
 from anomalib_clip3dad.models import GsClip
+from anomalib_clip3dad.models.gs_clip import lightning_model
 from anomalib_clip3dad.models.gs_clip.point_net import sample_points
 from anomalib_clip3dad.models.gs_clip.stages import Known
 from anomalib_clip3dad.toy import write_toy3d
@@ -228,6 +229,18 @@ def test_the_exported_graph_says_the_same_in_both_runtimes(
         found = runtime(image.numpy(), xyz.numpy())
         for name in ("pred_score", "anomaly_map"):
             torch.testing.assert_close(torch.from_numpy(found[name]), getattr(expected, name), atol=1e-4, rtol=0)
+
+
+def test_no_points_are_chosen_for_prompts_without_geometry(tiny_clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    real = lightning_model.sample_points
+    monkeypatch.setattr(lightning_model, "sample_points", lambda *given: chosen.append(1) or real(*given))
+    for geometry in (True, False):
+        model = make(tiny_clip, shape_prompt=geometry, defect_prompt=geometry).eval()
+        with torch.inference_mode():
+            assert model(*sample(2)).anomaly_map.isfinite().all()
+        assert (known_of(model).points.shape[1] > 0) == geometry
+    assert len(chosen) == 2  # by the first model, to judge and to train
 
 
 @pytest.mark.slow
