@@ -105,13 +105,15 @@ def deployed(tiny_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, a file stays together, and so do those of what takes long to make.
 
+    A file may name another group.
     Those of `deployed` are slow, too, as its exports take minutes.
     """
     for item in items:
         made = {"deployed", "undisturbed"} & set(getattr(item, "fixturenames", ()))
         if "deployed" in made:
             item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group(min(made, default=item.path.name + str(item.path.parent))))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(min(made, default=item.path.name + str(item.path.parent))))
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,9 @@ import pytest
 from anomalib_clip3dad.errors import MissingPackageError, UnreachableError
 from anomalib_clip3dad.ray_cluster import cluster
 
+# that of the other tests with a cluster, which "auto" would find at the same time
+pytestmark = pytest.mark.xdist_group("undisturbed")
+
 
 @pytest.mark.slow
 def test_only_a_connection_of_its_own_is_closed() -> None:
