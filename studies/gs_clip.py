@@ -6,6 +6,7 @@ same command goes on where it stopped.
 
 python studies/gs_clip.py --train gear capsule waffle --variants whole "stage 1" "plain prompts"
 python studies/gs_clip.py --train gear --real MVTEC_3D_AD/cable_gland
+python studies/gs_clip.py --settings '{"context": "words", "stage1_lr": 2e-4}' --out results/gs_clip_words.json
 """
 
 import argparse
@@ -50,7 +51,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "released losses": {"stage2_losses": ["views", "points", "consistency"]},
     "views alone": {"stage1_losses": ["views", "cloud"], "depth_stream": False},
     "maps alone": {"stage1_losses": ["points", "pixels"], "depth_stream": False},
-    "words, stage 1": {"context": "words", "depth_stream": False, "stage1_lr": 2e-4},
     "plain prompts": {"depth_stream": False},
 }
 """Arguments of `GsClip`. "plain prompts" is the same CLIP and the same views with WinCLIP's prompts, untrained."""
@@ -144,7 +144,7 @@ def evaluate(model: GsClip, samples: Samples, plain: Tensor | None = None) -> Re
 
 def run(name: str, category: str, samples: dict[str, Samples], arguments: argparse.Namespace) -> dict[str, Result]:
     """Train a variant on one category and test it on all others; results by category."""
-    model = GsClip(**_SMALL, **_QUIET, **VARIANTS[name], seed=arguments.seed)
+    model = GsClip(**_SMALL | _QUIET | arguments.settings | VARIANTS[name], seed=arguments.seed)
     plain = None
     if name == "plain prompts":
         clip = load_clip(*_CLIP)
@@ -183,6 +183,7 @@ def parse(command: Sequence[str] | None = None) -> argparse.Namespace:
     add("--test", nargs="*", choices=CATEGORIES, default=list(CATEGORIES), help="the one trained on is left out")
     add("--real", nargs="*", default=[], help="folders of categories in MVTec 3D-AD's layout")
     add("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT", help=", ".join(VARIANTS))
+    add("--settings", type=json.loads, default={}, metavar="JSON", help="arguments of GsClip for all variants")
     add("--stage1_steps", type=int, default=200)
     add("--stage2_steps", type=int, default=60)
     add("--seed", type=int, default=0)

@@ -13,6 +13,7 @@ LITTLE = {  # in place of the cell that says how large the run is
     "quickstart": "max_steps = 2\nsize = (64, 80)\n"
     'parts = {"num_train": 4, "num_validation": 1, "num_good": 1, "num_defects": 1}',
     "own_parts": "size = (64, 80)\nnum_normal = 5\nnum_new = 1",
+    "zero_shot": "size = (64, 80)\nnum_good = 1\nnum_defects = 1",
     "compare": 'size = (64, 80)\nparts = {"num_train": 1, "num_validation": 1, "num_good": 1, "num_defects": 1}\n'
     'models = [{"name": "BTF", "class_path": "anomalib_clip3dad.models.Btf", "init_args": {"mode": "fpfh"}}]',
 }
@@ -20,6 +21,7 @@ SAID = {
     "quickstart": ["step 2 of 2: segmentation loss", "exported/weights/onnx/model.onnx", "from the model"],
     "own_parts": ["No fault found.", "XYZ must be metres", "colour_000.png"],
     "compare": ["image_AUROC", "fit_seconds"],
+    "zero_shot": ["good_000.png", "AUROC "],
 }
 
 

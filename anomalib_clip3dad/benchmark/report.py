@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of a grid as CSV, as Markdown in the layout of the paper's Tables 1 to 3, and as a figure."""
+"""Results of a grid as CSV, as Markdown in the layout of the paper's Tables 1 to 3, as a figure and as a page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import pandas as pd
 
 from anomalib_clip3dad.benchmark.figure import draw
 from anomalib_clip3dad.benchmark.grid import Job
+from anomalib_clip3dad.benchmark.page import write_page
 from anomalib_clip3dad.benchmark.published import MEAN
 from anomalib_clip3dad.benchmark.summary import costs, results, summary
 
@@ -21,7 +22,7 @@ _MIB = 2**20
 
 
 def write_report(jobs: Sequence[Job], finished: Path, failures: Mapping[str, str], folder: Path) -> str:
-    """Write `results.csv` (one row per job), `summary.csv`, `report.md` and `report.png` of the finished jobs.
+    """Write the report of the finished jobs: `results.csv` (one row per job), `summary.csv`, `report` as md, png, html.
 
     A job that tests other categories than it trains on has one row for each.
 
@@ -44,6 +45,7 @@ def write_report(jobs: Sequence[Job], finished: Path, failures: Mapping[str, str
     (folder / "report.md").write_text(text, encoding="utf-8")
     if len(found):
         draw(numbers, folder / "report.png")
+    write_page(folder, text)
     return text
 
 

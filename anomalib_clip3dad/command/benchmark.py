@@ -88,6 +88,7 @@ def benchmark(
         return ["interrupted"]
     console.print(Markdown(write_report(jobs, finished, failures, output / name)))
     console.print(f"{(output / name).absolute()}: report.md, report.png, summary.csv, results.csv", soft_wrap=True)
+    console.print(f"All of it as a page: {(output / name / 'report.html').absolute()}", soft_wrap=True)
     return list(failures.values())
 
 

@@ -38,5 +38,7 @@ def test_a_finished_grid_is_tabled_and_nothing_is_run(tmp_path: Path, capsys: py
     assert benchmark(**ONE | {"models": [CLIP3D]}, output=tmp_path, only="CLIP3D*") == []
     said = " ".join(capsys.readouterr().out.split())
     assert "1 of 1 jobs finished" in said
-    assert said.endswith("grid: report.md, report.png, summary.csv, results.csv")
+    assert "grid: report.md, report.png, summary.csv, results.csv" in said
+    assert said.endswith("grid/report.html")
+    assert (tmp_path / "grid/report.html").is_file()
     assert (tmp_path / "jobs" / f"{job.key}.json").read_bytes() == before
