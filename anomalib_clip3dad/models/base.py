@@ -26,7 +26,7 @@ from anomalib_clip3dad.export import RGBXYZExportMixin
 from anomalib_clip3dad.geometry import foreground_mask, holds_evidence, resize_organised
 from anomalib_clip3dad.metrics import UnboundedScoreEvaluator, paper_metrics
 from anomalib_clip3dad.post_processing import FEW, VerdictPostProcessor
-from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles, ResultsFolder
+from anomalib_clip3dad.visualization import DepthVisualizer, ResultFiles, ResultsFolder, TrainingMonitor
 
 from .checkpoint import FrozenTowerMixin
 from .verdict import withheld
@@ -49,6 +49,8 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     Attributes:
         learns_by: "steps": an optimiser, for as many steps as the trainer is given; "bank": one pass over the shots
             fills a memory bank (`MemoryBankMixin`).
+        trains_on_pairs: Whether training batches are pairs of `AnomalySynthesis`, of which `TrainingMonitor` draws
+            sheets.
         unbounded_scores: Whether scores can leave [0, 1], like distances; torchmetrics would treat them as logits
             (`UnboundedScoreEvaluator`).
         max_steps: Number of training steps if the trainer has no limit; None leaves it without one.
@@ -57,6 +59,7 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
     """
 
     learns_by: ClassVar[Literal["steps", "bank"]] = "steps"
+    trains_on_pairs: ClassVar[bool] = False
     unbounded_scores: ClassVar[bool] = False
     max_steps: int | None = None
     known_scores: tuple[Tensor, Tensor] | None = None
@@ -172,7 +175,9 @@ class RGBXYZModel(FrozenTowerMixin, RGBXYZExportMixin):
         if self.given(ResultsFolder) is None:
             self.trainer.callbacks.insert(0, ResultsFolder())  # type: ignore[attr-defined]
         files = [self.visualizer, self.given(ResultFiles) or ResultFiles()] if self.visualizer else []
-        order = [*self.own_callbacks(), self.pre_processor, self.evaluator, self.post_processor, *files]
+        shown = self.visualizer and self.learns_by == "steps"
+        watch = [self.given(TrainingMonitor) or TrainingMonitor()] if shown else []
+        order = [*self.own_callbacks(), *watch, self.pre_processor, self.evaluator, self.post_processor, *files]
         return [callback for callback in order if isinstance(callback, Callback)]
 
     def setup(self, stage: str) -> None:

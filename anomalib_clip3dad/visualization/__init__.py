@@ -4,6 +4,14 @@
 from .panel import DepthVisualizer, draw_panel
 from .result_files import ResultFiles
 from .results_folder import ResultsFolder
-from .training import TrainingMonitor
+from .training import TrainingMonitor, draw_losses, save_figure
 
-__all__ = ["DepthVisualizer", "ResultFiles", "ResultsFolder", "TrainingMonitor", "draw_panel"]
+__all__ = [
+    "DepthVisualizer",
+    "ResultFiles",
+    "ResultsFolder",
+    "TrainingMonitor",
+    "draw_losses",
+    "draw_panel",
+    "save_figure",
+]

@@ -3,6 +3,7 @@
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,21 @@ from anomalib_clip3dad.errors import InputError
 
 from .sheet import draw_sheet
 
-LOSSES = {"train_loss_seg": "segmentation loss", "train_loss_con": "contrastive loss"}
 FOLDER = "training"
+_LOSS = "train_loss_"  # how models name each of their losses
+_NAMES = {"seg": "segmentation", "con": "contrastive"}
 _LINES = 20  # lines of a training
 _SMOOTHED = 20  # parts of a curve that are averaged
+_ABREAST = 3  # curves beside each other
 _DPI = 100
 
 
 class TrainingMonitor(Callback):
-    """Prints losses and time left, and draws what a model of pairs is trained on; the model adds it itself.
+    """Prints losses and time left, and draws what a model is trained on; models with training steps add it themselves.
 
-    Twenty lines tell the losses and the time left, in a terminal and in a file alike. `training` in the run's folder
-    gets a sheet of the pairs of the first and the last step, and at the end the curves of the losses; anomalib's image
-    loggers get them, too.
+    Twenty lines tell the losses, those logged as `train_loss_NAME`, and the time left, in a terminal and in a file
+    alike. `training` in the run's folder gets the curves of the losses at the end, and, from a model that is trained on
+    pairs (`trains_on_pairs`), a sheet of those of the first and the last step; anomalib's image loggers get all of it.
 
     Args:
         every: Steps between sheets; None: sheets of the first and the last step alone.
@@ -56,27 +59,28 @@ class TrainingMonitor(Callback):
         if not trainer.is_global_zero:
             return
         step, said = trainer.global_step, trainer.callback_metrics
-        self._losses.append((step, {name: said[name].detach() for name in LOSSES if name in said}))
+        losses = {name.removeprefix(_LOSS): said[name].detach() for name in said if name.startswith(_LOSS)}
+        self._losses.append((step, losses))
         self._batch = batch
         total = trainer.estimated_stepping_batches
         known = total != float("inf")
         if step in {1, total} or step % (max(1, total // _LINES) if known else _LINES) == 0:
             self._print(trainer, self._line(step, int(total) if known else None))
-        if not self._drawn or (self.every and step % self.every == 0):
+        if pl_module.trains_on_pairs and (not self._drawn or (self.every and step % self.every == 0)):
             self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Draw the pairs of the last step, and the curves."""
+        """Draw the curves, and the pairs of the last step."""
         if not trainer.is_global_zero or self._batch is None:
             return
-        if self._drawn != trainer.global_step:
+        if pl_module.trains_on_pairs and self._drawn != trainer.global_step:
             self._draw(trainer, pl_module)
         self._batch = None
-        _save(trainer, draw_losses(self._losses), "losses")
+        save_figure(trainer, draw_losses(self._losses), "losses")
 
     def _line(self, step: int, total: int | None) -> str:
         _, losses = self._losses[-1]
-        told = ", ".join(f"{LOSSES[name]} {loss.item():.3f}" for name, loss in losses.items())
+        told = ", ".join(f"{name_of(name)} {loss.item():.3f}" for name, loss in losses.items())
         if total is None:
             return f"step {step}: {told}"
         done = step - self._first
@@ -94,10 +98,22 @@ class TrainingMonitor(Callback):
         self._drawn = trainer.global_step
         with torch.no_grad():
             sheet = draw_sheet(model, self._batch, f"Synthesised pairs of step {self._drawn}")
-        _save(trainer, sheet, f"step_{self._drawn:05d}")
+        save_figure(trainer, sheet, f"step_{self._drawn:05d}")
 
 
-def _save(trainer: Any, figure: Figure, name: str) -> None:
+def name_of(loss: str) -> str:
+    """What a loss is called, as in "contrastive loss" for "con"."""
+    return f"{_NAMES.get(loss, loss)} loss"
+
+
+def save_figure(trainer: Any, figure: Figure, name: str) -> None:
+    """Write a figure into `training` in the folder of a run, and give it to anomalib's image loggers.
+
+    Args:
+        trainer: Lightning's trainer.
+        figure: The figure.
+        name: Its name, without .png.
+    """
     file = Path(trainer.default_root_dir) / FOLDER / f"{name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=_DPI)
@@ -106,24 +122,30 @@ def _save(trainer: Any, figure: Figure, name: str) -> None:
             logger.add_image(image=figure, name=f"{FOLDER}/{name}", global_step=trainer.global_step)
 
 
-def draw_losses(losses: list[tuple[int, dict[str, Tensor]]]) -> Figure:
+def draw_losses(losses: Sequence[tuple[int, Mapping[str, Tensor | float]]]) -> Figure:
     """Draw the losses of a training.
 
     Args:
-        losses: The step and the losses by name, scalars, of each batch.
+        losses: The step and the losses by name, scalars, of each batch; a loss may be missing in some.
 
     Returns:
         A figure of one curve for each loss, every value thin, and the means of a twentieth of them thick.
     """
-    names = [name for name in LOSSES if all(name in found for _, found in losses)]
-    figure = Figure(figsize=(4.6 * max(1, len(names)), 3.2), dpi=_DPI, layout="constrained", facecolor="white")
-    steps = torch.tensor([step for step, _ in losses])
-    for place, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False):
-        values = torch.stack([found[name] for _, found in losses]).float().cpu()
+    names = list(dict.fromkeys(name for _, found in losses for name in found))
+    columns = min(max(1, len(names)), _ABREAST)
+    rows = -(-max(1, len(names)) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.2 * rows), dpi=_DPI, layout="constrained", facecolor="white")
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for name in names:
+        place = next(places)
+        steps = torch.tensor([step for step, found in losses if name in found])
+        values = torch.stack([torch.as_tensor(found[name]) for _, found in losses if name in found]).float().cpu()
         place.plot(steps, values, color="tab:blue", alpha=0.35, linewidth=1)
-        width = max(1, len(losses) // _SMOOTHED)
+        width = max(1, len(values) // _SMOOTHED)
         means = values.unfold(0, width, 1).mean(dim=1)
         place.plot(steps[width - 1 :], means, color="tab:blue", linewidth=2)
-        place.set(title=LOSSES[name], xlabel="step")
+        place.set(title=name_of(name), xlabel="step")
         place.grid(alpha=0.3)
+    for place in places:
+        place.set_axis_off()
     return figure

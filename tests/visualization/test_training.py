@@ -30,19 +30,21 @@ def _plain_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "draw_sheet", lambda *_: Figure(figsize=(1, 1)))
 
 
-def train(folder: Path, monitor: TrainingMonitor, steps: int = 40, total: float | None = None, **more: Any) -> Logger:
+def train(
+    folder: Path, monitor: TrainingMonitor, steps: int = 40, total: float | None = None, pairs: bool = True, **more: Any
+) -> Logger:
     """As many steps as a trainer would call it."""
-    logger = Logger()
+    logger, model = Logger(), SimpleNamespace(trains_on_pairs=pairs)
     usual = {"is_global_zero": True, "progress_bar_callback": None, "default_root_dir": str(folder)}
     trainer = SimpleNamespace(**usual | {"global_step": 0, "loggers": [logger, object()]} | more)
     trainer.estimated_stepping_batches = total or steps
-    monitor.on_train_start(trainer, None)
+    monitor.on_train_start(trainer, model)
     for step in range(1, steps + 1):
         trainer.global_step = step
         losses = {"train_loss": 2.0, "train_loss_seg": 0.5 + step, "train_loss_con": 1 / step}
         trainer.callback_metrics = {name: torch.tensor(value) for name, value in losses.items()}
-        monitor.on_train_batch_end(trainer, None, None, object(), 0)
-    monitor.on_train_end(trainer, None)
+        monitor.on_train_batch_end(trainer, model, None, object(), 0)
+    monitor.on_train_end(trainer, model)
     return logger
 
 
@@ -98,11 +100,26 @@ def test_other_processes_are_silent(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not capsys.readouterr().out
 
 
+def test_a_training_without_pairs_has_curves_alone(tmp_path: Path) -> None:
+    assert train(tmp_path, TrainingMonitor(every=2), pairs=False).got == [("training/losses", 40)]
+    assert names(tmp_path) == ["training/losses.png"]
+
+
+def test_losses_that_come_later_start_later() -> None:
+    losses = [(step, {"local": 1.0} | ({"patch": float(step)} if step > 3 else {})) for step in range(1, 7)]
+    local, patch = draw_losses(losses).axes
+    assert [place.get_title() for place in (local, patch)] == ["local loss", "patch loss"]
+    assert np.array_equal(local.lines[0].get_xdata(), range(1, 7))
+    assert np.array_equal(np.asarray(patch.lines[0].get_data()), [[4, 5, 6]] * 2)
+
+
+def test_curves_of_many_losses_are_three_abreast() -> None:
+    places = draw_losses([(1, dict.fromkeys("abcd", 0.0))]).axes
+    assert [place.axison for place in places] == [True] * 4 + [False] * 2
+
+
 def test_curves_hold_every_value_and_their_means(tmp_path: Path) -> None:
-    losses = [
-        (step, {"train_loss_seg": torch.tensor(float(step)), "train_loss_con": torch.tensor(2.0)})
-        for step in range(1, 61)
-    ]
+    losses = [(step, {"seg": torch.tensor(float(step)), "con": torch.tensor(2.0)}) for step in range(1, 61)]
     figure = draw_losses(losses)
     figure.savefig(tmp_path / "curves.png")
     assert [place.get_title() for place in figure.axes] == ["segmentation loss", "contrastive loss"]

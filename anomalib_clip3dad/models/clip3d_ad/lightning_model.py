@@ -30,7 +30,6 @@ from anomalib_clip3dad.geometry import (
 from anomalib_clip3dad.models.base import RGBXYZModel
 from anomalib_clip3dad.models.part_cut import CROP_DETAIL, Cut, cut_part
 from anomalib_clip3dad.models.prompted import PromptedMixin
-from anomalib_clip3dad.visualization import TrainingMonitor
 
 from .features import FrozenFeatures
 from .known_shots import KnownShotsMixin
@@ -95,9 +94,10 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         post_processor: See `AnomalibModule`.
         evaluator: See `AnomalibModule`; the default has image AUROC and AUPR, pixel AUROC and AUPRO, on raw scores.
         visualizer: See `AnomalibModule`; the default draws image, depth, mask and anomaly map. Unless it is False,
-            `ResultFiles` are written, too, and a `TrainingMonitor` shows the training.
+            `ResultFiles` are written, too, and `TrainingMonitor` shows the training, as of every model with steps.
     """
 
+    trains_on_pairs = True
     must_agree = (
         "clip_model",
         "image_size",
@@ -193,9 +193,8 @@ class Clip3dAd(KnownShotsMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  # 
         self.prompt_with(clip, clip_model, prompts, class_name)
 
     def own_callbacks(self) -> Sequence[Callback]:
-        """The synthesis of anomalies, which runs before the pre-processor, and what shows it."""
-        watch = [self.given(TrainingMonitor) or TrainingMonitor()] if self.visualizer else []
-        return [self.given(AnomalySynthesis) or self._synthesis, *watch]
+        """The synthesis of anomalies, which runs before the pre-processor."""
+        return [self.given(AnomalySynthesis) or self._synthesis]
 
     # ------------------------------------------------------------------ steps
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002

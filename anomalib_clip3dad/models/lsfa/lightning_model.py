@@ -14,6 +14,7 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import Tensor
+from tqdm import tqdm
 
 from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.models.backbone import load_backbone
@@ -21,6 +22,7 @@ from anomalib_clip3dad.models.bank import ShotBankMixin
 from anomalib_clip3dad.models.base import RGBXYZModel
 from anomalib_clip3dad.models.frozen_cache import join
 from anomalib_clip3dad.models.patch_memory import check_sampling_ratio
+from anomalib_clip3dad.visualization import draw_losses, save_figure
 
 from .adaptation import Adaptation, AdaptationSettings
 from .cloud_features import load_cloud_features
@@ -197,10 +199,16 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         """Take the training steps, and log them."""
         measured: dict[str, float] = {}
         adaptation = Adaptation(self.model, shots, self.settings, seed)
-        for measured in adaptation.run():
+        history: list[tuple[int, dict[str, float]]] = []
+        bar = tqdm(adaptation.run(), desc="adaptation", unit="step", total=self.settings.max_steps)
+        for measured in bar:
+            bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()}, refresh=False)
+            history.append((adaptation.step_number, {n: v for n, v in measured.items() if n != "variance"}))
             for each in self.loggers if self._trainer is not None else ():
                 metrics = {f"train_{name}": value for name, value in measured.items()}
                 each.log_metrics(metrics, step=adaptation.step_number)
+        if self._trainer is not None and self.visualizer:
+            save_figure(self.trainer, draw_losses(history), "losses")
         summary = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
         if measured["variance"] < self.settings.least_variance:
             msg = "The adaptation stopped after %d of %d steps: the features collapse (%s). Lower patch_weight, "

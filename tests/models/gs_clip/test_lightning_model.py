@@ -67,17 +67,23 @@ def test_both_stages_in_one_fit_and_the_test_of_others(trained: tuple[GsClip, En
 
 
 def test_each_sample_is_rendered_once_in_a_fit(
-    tiny_clip: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_clip: str,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rendered = []
     real = GsClip.know
     monkeypatch.setattr(GsClip, "know", lambda self, cut, mask: rendered.append(len(mask)) or real(self, cut, mask))
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", devices=1, logger=False)
-    model, samples = make(tiny_clip, stage1_steps=9, stage2_steps=1), data(root)
+    model, samples = make(tiny_clip, stage1_steps=9, stage2_steps=1, visualizer=True), data(root)
     engine.fit(model, samples)
     assert model.global_step == 10  # more steps than samples
     assert rendered == [1] * len(samples.train_data)
     assert not model._store.knows([samples.training_files[0]])  # and is let go
+    assert "step 10 of 10: views loss " in capsys.readouterr().out
+    assert [path.name for path in tmp_path.rglob("training/*.png")] == ["losses.png"]  # and no sheets of pairs
 
 
 def test_a_checkpoint_holds_what_is_trained_and_loads(trained: tuple[GsClip, Engine, Path]) -> None:

@@ -60,6 +60,13 @@ def banks_of(model: Lsfa) -> list[torch.Tensor]:
     return [memories[name].memory_bank for name in MODALITIES]
 
 
+def test_the_losses_of_the_adaptation_are_drawn(root: Path, tmp_path: Path) -> None:
+    for visualizer in (True, False):
+        folder = tmp_path / str(visualizer)
+        engine(default_root_dir=folder).fit(make(visualizer=visualizer), datamodule=data(root))
+        assert len([*folder.rglob("training/losses.png")]) == visualizer
+
+
 def test_anomalib_knows_the_model() -> None:
     assert "lsfa" in list_models()
     assert type(get_model("Lsfa", backbone="resnet18", layers=["layer1"], pre_trained=False)) is Lsfa
