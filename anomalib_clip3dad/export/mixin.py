@@ -19,6 +19,7 @@ from .compression import compress
 from .describe import describe
 from .graph import trace
 from .metadata import INPUTS, PREFIX
+from .simplify import simplify
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class RGBXYZExportMixin(LightningModule):
             export_root: Output folder; the file goes to weights/onnx in it, as in anomalib.
             model_file_name: Name of the file without .onnx.
             input_size: Height and width of images and clouds; None for any.
-            **kwargs: Arguments of `torch.onnx.export`; `opset_version` is 18 by default.
+            **kwargs: Arguments of `torch.onnx.export`; `opset_version` is 18 by default, and `optimize` is `simplify`.
 
         Returns:
             The file. Above 2 GB its weights are in a second file, FILE.data.
@@ -80,9 +81,11 @@ class RGBXYZExportMixin(LightningModule):
             input_names=INPUTS,
             output_names=outputs,
             dynamo=True,
-            **{"opset_version": _OPSET, "verbose": False} | kwargs,
+            **{"opset_version": _OPSET, "verbose": False} | kwargs | {"optimize": False},
         )
         assert translated is not None  # noqa: S101
+        if kwargs.get("optimize", True):
+            simplify(translated.model)
         _tidy(translated.model)
         translated.model.metadata_props.update({f"{PREFIX}.{k}": v for k, v in metadata.to_texts().items()})
         path = _folder(export_root, ExportType.ONNX) / f"{model_file_name}.onnx"
