@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from zero_shot import parts_of
@@ -43,8 +41,8 @@ class Operations(TorchDispatchMode):
 
 
 @contextmanager
-def measured(table: Table, what: str, model: GsClip) -> Iterator[None]:
-    """Add a row of seconds, operations, images through the vision tower, and the peak memory so far."""
+def measured(what: str, model: GsClip) -> Iterator[None]:
+    """Print seconds, operations, images through the vision tower, and the peak memory so far."""
     images = 0
 
     def count(_: Any, inputs: tuple[Any, ...]) -> None:
@@ -59,7 +57,8 @@ def measured(table: Table, what: str, model: GsClip) -> Iterator[None]:
     seconds = time.perf_counter() - start
     hook.remove()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _GIB
-    table.add_row(what, f"{seconds:.1f}", f"{operations.total / 1e12:.2f}", str(images), f"{peak:.1f}")
+    cost = f"{seconds:.1f} s, {operations.total / 1e12:.2f} TFLOP, {images} images read, peak so far {peak:.1f} GiB"
+    print(f"{what}: {cost}", flush=True)
 
 
 def main() -> None:
@@ -82,9 +81,9 @@ def main() -> None:
     model = GsClip(
         arguments.clip_model, None, vv_from=arguments.vv_from or None, num_points=arguments.num_points, visualizer=False
     )
-    table = Table("", "seconds", "TFLOP", "images read", "peak GiB so far", title=arguments.clip_model)
+    print(arguments.clip_model)
     known = []
-    with measured(table, f"read {len(samples)} samples once", model):
+    with measured(f"read {len(samples)} samples once", model):
         for item in samples:
             image, xyz, foreground = model.prepare(item.image[None], item.depth_map[None])
             mask = torch.nn.functional.interpolate(
@@ -96,14 +95,13 @@ def main() -> None:
     for second in (False, True):
         for step in range(2):
             rows = join(known[step * arguments.batch : (step + 1) * arguments.batch])
-            with measured(table, f"stage {1 + second}, step {step + 1}, batch {arguments.batch}", model):
+            with measured(f"stage {1 + second}, step {step + 1}, batch {arguments.batch}", model):
                 optimiser.zero_grad()
                 model.losses(rows, second)["train_loss"].backward()
                 optimiser.step()
     model.eval()
-    with measured(table, "predict one sample", model), torch.inference_mode():
+    with measured("predict one sample", model), torch.inference_mode():
         model(samples[0].image[None], samples[0].depth_map[None])
-    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

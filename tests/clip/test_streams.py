@@ -68,6 +68,28 @@ def test_low_rank_additions_start_at_nothing_and_share_the_frozen_weights(tower:
     assert set(low_rank.state_dict()) == {f"{side}.{i}.weight" for side in ("down", "up") for i in range(6)}
 
 
+def test_gradients_of_a_few_images_at_a_time_are_those_of_all(
+    tower: VisionTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, low_rank = torch.rand(3, 3, 48, 48), LowRank(tower).eval()
+    for each in low_rank.up:
+        torch.nn.init.normal_(each.weight, std=0.1)
+    read: list[int] = []
+    hook = tower.parts.blocks[0].register_forward_pre_hook(lambda _, given: read.append(given[0].shape[1]))
+    gradients = []
+    for memory in (10**6, 2 * len(tower.parts.blocks), 1):  # all, two, or one image at a time
+        monkeypatch.setattr(VisionTower, "images_per_pass", memory)
+        seen = read_stream(tower, images, 2, low_rank)
+        (seen.cls.square().sum() + seen.patches.square().sum()).backward()
+        gradients.append(torch.cat([value.grad.flatten() for value in low_rank.parameters()]))
+        low_rank.zero_grad()
+    hook.remove()
+    assert read == [3, *[2, 1], *[1, 2], *[1] * 3, *[1] * 3]  # those of several passes are read again
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradients[2], gradients[0], rtol=1e-4, atol=1e-5)
+
+
 def test_low_rank_additions_against_a_loop(tower: VisionTower) -> None:
     """x' = W x + 2 B A x in both layers of every MLP."""
     low_rank, images = LowRank(tower).eval(), torch.rand(1, 3, 48, 48)
