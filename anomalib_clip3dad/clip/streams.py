@@ -90,7 +90,7 @@ def read_stream(
         vv_from: First block of the V-V stream, counted from 1; None: the patches come from h, too.
         low_rank: Additions to the MLPs, which get gradients; None: nothing gets gradients. Gradients of large towers
             are computed a few images at a time, after these were read once more: what all blocks keep for all images
-            would take 17 GiB for nine views in ViT-L/14@336.
+            would take more than 15 GiB for nine views in ViT-L/14@336.
 
     Returns:
         The embeddings.

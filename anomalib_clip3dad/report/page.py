@@ -111,7 +111,9 @@ def read_rows(run: Path) -> list[Row]:
 
 def _name(run: Path, file: str) -> str:
     """The longest end of a path that the run has an image of: runs name their files after the last folders."""
-    every = Path(file).with_suffix("").parts
+    path = Path(file).with_suffix("")
+    # with its root a file's own path would be found in place of the run's: joined to a folder it stays itself
+    every = [part for part in path.parts if part not in {path.anchor, ".."}]
     short = [part for part in every if part != "rgb"]
     for parts in (every, short):
         for length in range(min(len(parts), _DEEPEST), 0, -1):

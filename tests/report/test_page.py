@@ -69,6 +69,23 @@ def test_samples_are_sorted_and_counted(run: Path) -> None:
     assert all(sample["picture"] and sample["surface"] for sample in content["samples"])
 
 
+@pytest.mark.parametrize("above", ["", "../../../"])
+def test_a_files_own_image_is_not_taken_for_that_of_the_run(
+    run: Path, tmp_path: Path, above: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files near the root of a disk, or beside the folder that a command ran in."""
+    monkeypatch.setattr("anomalib_clip3dad.report.page._DEEPEST", 40)
+    own = tmp_path / "test/hole/000.png"
+    own.parent.mkdir(parents=True)
+    Image.new("RGB", (300, 200)).save(own)
+    file = f"{above}test/hole/000.png" if above else str(own)
+    (run / "scores.csv").write_text(f"file,score,label,kind\n{file},0.5,faulty,hole\n")
+    content = content_of(write_report(run))
+    assert content["scores"][0]["name"] == "test/hole/000"
+    assert content["samples"][0]["surface"]
+    assert content["samples"][0]["picture"] == packed_picture(run / "images/test/hole/000.png")
+
+
 def test_the_highest_scores_are_shown_and_all_are_counted(run: Path) -> None:
     content = content_of(write_report(run, most=1))
     assert len(content["samples"]) == 1
