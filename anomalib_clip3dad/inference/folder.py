@@ -19,7 +19,9 @@ from anomalib_clip3dad.report import surface_of, write_about, write_report, writ
 from .runtimes import Runtime
 
 COLUMNS = ("file", "score", "label", "error")
-_OPACITY = 0.5  # of the heat map over the image
+_OPAQUE = 0.85  # of an anomaly map over an image where it is 1
+# five colours of "inferno", evenly apart; matplotlib may not be there
+_HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])
 _THRESHOLD = 0.5  # of normalised scores
 
 
@@ -166,15 +168,17 @@ def overlay(picture: Image.Image, anomaly_map: np.ndarray) -> Image.Image:
 
     Args:
         picture: RGB.
-        anomaly_map: (S, S) in [0, 1]; 0 is blue, 0.5, the threshold, green, 1 red.
+        anomaly_map: (S, S) in [0, 1]; at 0 the image shows through, 0.5, the threshold, is red, 1 light yellow.
 
     Returns:
-        RGB, of the image's size.
+        RGB, of the image's size; the image in grey under the colours of the panels.
     """
-    level = Image.fromarray(anomaly_map.astype(np.float32)).resize(picture.size, Image.Resampling.BILINEAR)
-    value = 4 * np.clip(np.asarray(level), 0, 1)[..., None]
-    heat = np.clip(1.5 - np.abs(value - np.array([3, 2, 1])), 0, 1)  # piecewise linear, as the colormap "jet"
-    return Image.blend(picture, Image.fromarray((255 * heat).astype(np.uint8)), _OPACITY)
+    resized = Image.fromarray(anomaly_map.astype(np.float32)).resize(picture.size, Image.Resampling.BILINEAR)
+    level = np.asarray(resized).clip(0, 1)[..., None]
+    heat = np.concatenate([np.interp(level, np.linspace(0, 1, len(_HEAT)), channel) for channel in _HEAT.T], axis=-1)
+    grey = np.asarray(picture.convert("L"), dtype=np.float32)[..., None]
+    drawn = grey + _OPAQUE * level * (heat - grey)
+    return Image.fromarray(np.rint(drawn).astype(np.uint8))
 
 
 def new_folder(base: Path) -> Path:

@@ -82,9 +82,13 @@ def test_results_are_on_disk_after_every_part(tmp_path: Path) -> None:
     assert len(read_surface(folder / "surfaces/inner/002.ply").points) == 6 * 4 - 1
 
 
-def test_the_overlay_is_blue_where_all_is_well_and_red_where_not() -> None:
-    drawn = np.asarray(overlay(Image.new("RGB", (3, 1), (0, 0, 0)), np.array([[0.0, 0.5, 1.0]])))[0].astype(int)
-    assert drawn.argmax(axis=1).tolist() == [2, 1, 0]
+def test_the_image_shows_through_where_the_map_is_low() -> None:
+    grey = Image.new("RGB", (3, 1), (100, 100, 100))
+    drawn = np.asarray(overlay(grey, np.array([[0.0, 0.5, 1.0]])))[0].astype(int)
+    assert drawn[0].tolist() == [100] * 3
+    # matplotlib's inferno at 0.5 is (188, 55, 84), at 1 (252, 255, 164); opaque by 0.85 times the map
+    assert np.abs(drawn[1] - [100 + 0.425 * (c - 100) for c in (188, 55, 84)]).max() <= 1
+    assert np.abs(drawn[2] - [100 + 0.85 * (c - 100) for c in (252, 255, 164)]).max() <= 1
 
 
 def test_folders_are_numbered_and_none_is_used_twice(tmp_path: Path) -> None:
