@@ -47,7 +47,7 @@ def measured(what: str, model: GsClip) -> Iterator[None]:
 
     def count(_: Any, inputs: tuple[Any, ...]) -> None:
         nonlocal images
-        images += len(inputs[0])
+        images += len(model.model.vision.parts.batched(inputs[0]))  # tokens come first in some towers
 
     # every stream starts with the same first block
     hook = model.model.vision.parts.blocks[0].register_forward_pre_hook(count)
@@ -100,7 +100,7 @@ def main() -> None:
                 model.losses(rows, second)["train_loss"].backward()
                 optimiser.step()
     model.eval()
-    with measured("predict one sample", model), torch.inference_mode():
+    with measured("predict one sample", model), torch.no_grad():  # inference mode hides what is counted
         model(samples[0].image[None], samples[0].depth_map[None])
 
 
