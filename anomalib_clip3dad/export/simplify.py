@@ -14,13 +14,12 @@ def simplify(model: Any) -> None:
     Args:
         model: An `onnx_ir.Model`, changed in place.
     """
-    import onnx_ir.passes  # noqa: PLC0415 - of the extra `deploy`
-    import onnx_ir.passes.common as common  # noqa: PLC0415, PLR0402
+    from onnx_ir.passes import Sequential, common  # noqa: PLC0415 - of the extra `deploy`
     from onnxscript.optimizer import fold_constants  # noqa: PLC0415
 
     common.InlinePass()(model)
     fold_constants(model)
-    onnx_ir.passes.Sequential(
+    Sequential(
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),
         common.RemoveUnusedOpsetsPass(),

@@ -19,7 +19,7 @@ from anomalib_clip3dad.errors import InputError
 from .sheet import draw_sheet
 
 FOLDER = "training"
-_LOSS = "train_loss_"  # how models name each of their losses
+_LOSS = "train_loss"  # how models name their loss, followed by _NAME if it has parts
 _NAMES = {"seg": "segmentation", "con": "contrastive"}
 _LINES = 20  # lines of a training
 _SMOOTHED = 20  # parts of a curve that are averaged
@@ -30,9 +30,10 @@ _DPI = 100
 class TrainingMonitor(Callback):
     """Prints losses and time left, and draws what a model is trained on; models with training steps add it themselves.
 
-    Twenty lines tell the losses, those logged as `train_loss_NAME`, and the time left, in a terminal and in a file
-    alike. `training` in the run's folder gets the curves of the losses at the end, and, from a model that is trained on
-    pairs (`trains_on_pairs`), a sheet of those of the first and the last step; anomalib's image loggers get all of it.
+    Twenty lines tell the losses, those logged as `train_loss_NAME` or the one `train_loss`, and the time left, in a
+    terminal and in a file alike. `training` in the run's folder gets the curves of the losses at the end, and, from a
+    model that is trained on pairs (`trains_on_pairs`), a sheet of those of the first and the last step; anomalib's
+    image loggers get all of it.
 
     Args:
         every: Steps between sheets; None: sheets of the first and the last step alone.
@@ -59,8 +60,8 @@ class TrainingMonitor(Callback):
         if not trainer.is_global_zero:
             return
         step, said = trainer.global_step, trainer.callback_metrics
-        losses = {name.removeprefix(_LOSS): said[name].detach() for name in said if name.startswith(_LOSS)}
-        self._losses.append((step, losses))
+        parts = [name for name in said if name.startswith(f"{_LOSS}_")] or [name for name in said if name == _LOSS]
+        self._losses.append((step, {name.removeprefix(_LOSS).removeprefix("_"): said[name].detach() for name in parts}))
         self._batch = batch
         total = trainer.estimated_stepping_batches
         known = total != float("inf")
@@ -80,12 +81,12 @@ class TrainingMonitor(Callback):
 
     def _line(self, step: int, total: int | None) -> str:
         _, losses = self._losses[-1]
-        told = ", ".join(f"{name_of(name)} {loss.item():.3f}" for name, loss in losses.items())
+        told = [f"{name_of(name)} {loss.item():.3f}" for name, loss in losses.items()]
         if total is None:
-            return f"step {step}: {told}"
+            return f"step {step}: {', '.join(told)}"
         done = step - self._first
         left = timedelta(seconds=round((time.monotonic() - self._began) / max(done, 1) * (total - step)))
-        return f"step {step} of {total}: {told}, {left} left"
+        return f"step {step} of {total}: {', '.join([*told, f'{left} left'])}"
 
     def _print(self, trainer: Any, line: str) -> None:
         bar = trainer.progress_bar_callback
@@ -102,8 +103,8 @@ class TrainingMonitor(Callback):
 
 
 def name_of(loss: str) -> str:
-    """What a loss is called, as in "contrastive loss" for "con"."""
-    return f"{_NAMES.get(loss, loss)} loss"
+    """What a loss is called: "contrastive loss" for "con", and "loss" for the only one, whose name is empty."""
+    return f"{_NAMES.get(loss, loss)} loss".lstrip()
 
 
 def save_figure(trainer: Any, figure: Figure, name: str) -> None:

@@ -31,7 +31,13 @@ def _plain_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(
-    folder: Path, monitor: TrainingMonitor, steps: int = 40, total: float | None = None, pairs: bool = True, **more: Any
+    folder: Path,
+    monitor: TrainingMonitor,
+    steps: int = 40,
+    total: float | None = None,
+    pairs: bool = True,
+    parts: bool = True,
+    **more: Any,
 ) -> Logger:
     """As many steps as a trainer would call it."""
     logger, model = Logger(), SimpleNamespace(trains_on_pairs=pairs)
@@ -41,7 +47,7 @@ def train(
     monitor.on_train_start(trainer, model)
     for step in range(1, steps + 1):
         trainer.global_step = step
-        losses = {"train_loss": 2.0, "train_loss_seg": 0.5 + step, "train_loss_con": 1 / step}
+        losses = {"train_loss": 2.0} | ({"train_loss_seg": 0.5 + step, "train_loss_con": 1 / step} if parts else {})
         trainer.callback_metrics = {name: torch.tensor(value) for name, value in losses.items()}
         monitor.on_train_batch_end(trainer, model, None, object(), 0)
     monitor.on_train_end(trainer, model)
@@ -62,6 +68,11 @@ def test_lines_tell_both_losses_and_the_time_left(
     assert [int(line.split()[1]) for line in lines] == [1, *range(2, 41, 2)]
     assert lines[0] == "step 1 of 40: segmentation loss 1.500, contrastive loss 1.000, 0:00:39 left"
     assert lines[-1].endswith("contrastive loss 0.025, 0:00:00 left")
+
+
+def test_a_loss_without_parts_is_told_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, TrainingMonitor(), steps=2, parts=False)
+    assert capsys.readouterr().out.splitlines() == [f"step {step} of 2: loss 2.000, 0:00:00 left" for step in (1, 2)]
 
 
 def test_a_training_without_an_end_says_no_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
