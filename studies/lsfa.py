@@ -23,7 +23,7 @@ from anomalib_clip3dad.benchmark.store import Store
 from anomalib_clip3dad.toy import CATEGORIES
 
 _SIZE = 224  # at which maps are evaluated, as in the paper
-_TOY = {"num_good": 10, "num_defects": 8}  # test parts of a category of Toy3D, 8 of each kind of defect
+_TOY = {"num_train": 16, "num_good": 10, "num_defects": 8}  # parts of a category of Toy3D, 8 of each kind of defect
 _MIB = 2**20
 
 
@@ -89,7 +89,7 @@ def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--root", type=Path, default=Path("datasets/Toy3D"), help="created if missing")
+    add("--root", type=Path, default=Path("datasets/Toy3D_16"), help="created if missing")
     add("--categories", nargs="+", default=list(CATEGORIES), help="of Toy3D, or folders of --root (MVTec 3D-AD layout)")
     add("--k_shot", type=int, nargs="+", default=[1, 2, 4, 16])
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of shots and training")

@@ -21,7 +21,7 @@ from .surface import Surface, read_surface
 
 _WIDEST = 860  # pixels of a panel
 _QUALITY = 60
-_DEEPEST = 6  # folders of a name
+_PICTURES = ("images", "overlays")  # folders of a run
 NAME = "report.html"
 
 
@@ -103,24 +103,39 @@ def read_rows(run: Path) -> list[Row]:
         raise MissingFileError(msg)
     with table.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
+    pictured = _pictured(run)
     return [
-        Row(_name(run, row["file"]), float(row["score"]) if row["score"] else None, row["label"], row.get("kind", ""))
+        Row(
+            _name(pictured, row["file"]),
+            float(row["score"]) if row["score"] else None,
+            row["label"],
+            row.get("kind", ""),
+        )
         for row in found
     ]
 
 
-def _name(run: Path, file: str) -> str:
-    """The longest end of a path that the run has an image of: runs name their files after the last folders."""
+def _pictured(run: Path) -> list[tuple[str, ...]]:
+    """Parts of the names of all samples that the run has an image of, without the ending."""
+    folders = (run / kind for kind in _PICTURES)
+    return [file.relative_to(folder).with_suffix("").parts for folder in folders for file in folder.rglob("*.png")]
+
+
+def _name(pictured: Sequence[tuple[str, ...]], file: str) -> str:
+    """The name that a run gave to a file: its last folders, where the folder `rgb` may be left out.
+
+    A relative path can be shorter than the name, so one has to be the end of the other.
+    """
     path = Path(file).with_suffix("")
-    # with its root a file's own path would be found in place of the run's: joined to a folder it stays itself
-    every = [part for part in path.parts if part not in {path.anchor, ".."}]
-    short = [part for part in every if part != "rgb"]
-    for parts in (every, short):
-        for length in range(min(len(parts), _DEEPEST), 0, -1):
-            name = "/".join(parts[-length:])
-            if any((run / kind / f"{name}.png").is_file() for kind in ("images", "overlays")):
-                return name
-    return "/".join(short[-3:])
+    every = tuple(part for part in path.parts if part not in {path.anchor, ".."})
+    short = tuple(part for part in every if part != "rgb")
+    ends = [
+        (common, name)
+        for name in pictured
+        for parts in (every, short)
+        if (common := min(len(name), len(parts))) and name[-common:] == parts[-common:]
+    ]
+    return "/".join(max(ends)[1] if ends else short[-3:])
 
 
 def by_kind(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -149,7 +164,7 @@ def by_kind(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _shown(run: Path, row: Row) -> dict[str, Any]:
-    pictures = (run / kind / f"{row.name}.png" for kind in ("images", "overlays"))
+    pictures = (run / kind / f"{row.name}.png" for kind in _PICTURES)
     picture = next((path for path in pictures if path.is_file()), None)
     solid = run / "surfaces" / f"{row.name}.ply"
     return {

@@ -70,11 +70,8 @@ def test_samples_are_sorted_and_counted(run: Path) -> None:
 
 
 @pytest.mark.parametrize("above", ["", "../../../"])
-def test_a_files_own_image_is_not_taken_for_that_of_the_run(
-    run: Path, tmp_path: Path, above: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_files_own_image_is_not_taken_for_that_of_the_run(run: Path, tmp_path: Path, above: str) -> None:
     """Files near the root of a disk, or beside the folder that a command ran in."""
-    monkeypatch.setattr("anomalib_clip3dad.report.page._DEEPEST", 40)
     own = tmp_path / "test/hole/000.png"
     own.parent.mkdir(parents=True)
     Image.new("RGB", (300, 200)).save(own)
@@ -84,6 +81,16 @@ def test_a_files_own_image_is_not_taken_for_that_of_the_run(
     assert content["scores"][0]["name"] == "test/hole/000"
     assert content["samples"][0]["surface"]
     assert content["samples"][0]["picture"] == packed_picture(run / "images/test/hole/000.png")
+
+
+def test_relative_paths_may_be_shorter_than_the_names_of_a_run(run: Path) -> None:
+    """anomalib names images after the absolute path: `new/rgb/0.png` becomes `images/WHERE/new/0.png`."""
+    (run / "scores.csv").write_text("file,score,label,kind\nhole/rgb/000.png,0.5,,\ngood/rgb/001.png,0.4,,\n")
+    content = content_of(write_report(run))
+    assert [row["name"] for row in content["scores"]] == ["test/hole/000", "good/001"]
+    assert content["samples"][0]["surface"]
+    # there is no image of this one, and another's is not taken for it
+    assert content["samples"][1] == {"picture": None, "surface": None}
 
 
 def test_the_highest_scores_are_shown_and_all_are_counted(run: Path) -> None:
