@@ -5,9 +5,11 @@ Finished runs are kept in --out, so that the same command goes on where it stopp
 
 python studies/lsfa.py --categories gear knob --k_shot 1 4 --seeds 0
 python studies/lsfa.py --root MVTEC_3D_AD --categories cable_gland --k_shot 1 4 24 --seeds 0 1 2
+python studies/lsfa.py --settings '{"cloud_features": "fpfh"}' --only "no adaptation" LSFA BTF --out results/lsfa_fpfh
 """
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,13 @@ from anomalib_clip3dad.toy import CATEGORIES
 _SIZE = 224  # at which maps are evaluated, as in the paper
 _TOY = {"num_train": 16, "num_good": 10, "num_defects": 8}  # parts of a category of Toy3D, 8 of each kind of defect
 _MIB = 2**20
+_SWITCHES = {
+    "no adaptation": {"clc": False, "ifc": False},
+    "CLC": {"clc": True, "ifc": False},
+    "IFC": {"clc": False, "ifc": True},
+    "LSFA": {"clc": True, "ifc": True},
+}
+_OTHERS = {"BTF": "anomalib_clip3dad.models.Btf", "PatchCore": "anomalib_clip3dad.benchmark.baselines.Patchcore"}
 
 
 def models(settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -36,20 +45,13 @@ def models(settings: dict[str, Any]) -> list[dict[str, Any]]:
     Returns:
         LSFA without adaptation, with one loss and with both, then BTF and PatchCore.
     """
-    switches = {
-        "no adaptation": {"clc": False, "ifc": False},
-        "CLC": {"clc": True, "ifc": False},
-        "IFC": {"clc": False, "ifc": True},
-        "LSFA": {"clc": True, "ifc": True},
-    }
     own = [
         {"name": name, "class_path": "anomalib_clip3dad.models.Lsfa", "init_args": settings | chosen}
-        for name, chosen in switches.items()
+        for name, chosen in _SWITCHES.items()
     ]
     shared = ("backbone", "layers", "pre_trained", "backbone_weights")
     backbone = {name: settings[name] for name in shared if name in settings} | {"image_size": _SIZE}
-    others = {"BTF": "anomalib_clip3dad.models.Btf", "PatchCore": "anomalib_clip3dad.benchmark.baselines.Patchcore"}
-    return own + [{"name": name, "class_path": path, "init_args": backbone} for name, path in others.items()]
+    return own + [{"name": name, "class_path": path, "init_args": backbone} for name, path in _OTHERS.items()]
 
 
 def jobs(arguments: argparse.Namespace) -> list[Job]:
@@ -60,7 +62,9 @@ def jobs(arguments: argparse.Namespace) -> list[Job]:
         "init_args": {"root": str(arguments.root), **(_TOY if toy else {})},
     }
     asked = (arguments.categories, arguments.k_shot, arguments.seeds)
-    return make_jobs(data, *asked, models(settings_of(arguments.config)), {"accelerator": "auto"}, _SIZE)
+    every = models(settings_of(arguments.config) | arguments.settings)
+    chosen = [model for model in every if model["name"] in arguments.only]
+    return make_jobs(data, *asked, chosen, {"accelerator": "auto"}, _SIZE)
 
 
 def tables(asked: Sequence[Job], store: Store) -> Iterator[Table]:
@@ -94,6 +98,8 @@ def main() -> None:
     add("--k_shot", type=int, nargs="+", default=[1, 2, 4, 16])
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of shots and training")
     add("--config", default="lsfa.yaml", help="config in configs/ with the arguments of Lsfa")
+    add("--settings", type=json.loads, default={}, metavar="JSON", help="arguments of Lsfa in place of the config's")
+    add("--only", nargs="+", default=[*_SWITCHES, *_OTHERS], choices=[*_SWITCHES, *_OTHERS], metavar="MODEL")
     add("--threads", type=int, help="threads of a run; default: torch's")
     add("--out", type=Path, default=Path("results/lsfa"))
     arguments = parser.parse_args()

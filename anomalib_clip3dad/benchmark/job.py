@@ -73,7 +73,8 @@ def run_job(job: Job, cpus: int | None = None) -> Record:
         if model.learning_type not in {LearningType.ZERO_SHOT, LearningType.FEW_SHOT}:
             start = perf_counter()
             engine.fit(model, datamodule=data)
-            fit_seconds, trained = perf_counter() - start, trained_parameters(engine.trainer)
+            fit_seconds = perf_counter() - start
+            trained = trained_parameters(engine.trainer) + getattr(model, "trained_parameters", 0)
         start = perf_counter()
         metrics = engine.test(model, datamodule=data, verbose=False)[0]
         test_seconds = perf_counter() - start

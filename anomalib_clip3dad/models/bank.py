@@ -20,10 +20,12 @@ class ShotBankMixin(MemoryBankMixin, LightningModule):
 
     Attributes:
         seed: Seed of random draws for the bank; None uses that of `seed_everything`, or torch's.
+        trained_parameters: Number of parameters that `make_bank` trains with an optimiser of its own.
     """
 
     learns_by: ClassVar[Literal["steps", "bank"]] = "bank"
     seed: int | None = None
+    trained_parameters: int = 0
     training_files: Any = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

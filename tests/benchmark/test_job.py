@@ -55,3 +55,13 @@ def test_one_category_trains_and_others_are_tested(jobs_of: Callable[..., list[J
     assert record["by_category"]["gear"] == {name: record[name] for name in METRICS}
     assert record["test_samples"] == 6
     assert record["shots"].count("test/") == 6
+
+
+@pytest.mark.parametrize("clc", [False, True])
+def test_what_a_bank_trains_by_itself_is_counted(jobs_of: Callable[..., list[Job]], clc: bool) -> None:
+    settings = {"backbone": "resnet10t", "layers": ["layer1"], "pre_trained": False, "image_size": 64, "patch_size": 8}
+    settings |= {"max_steps": 2, "warmup_steps": 1, "clc": clc, "ifc": False}
+    model = {"name": "LSFA", "class_path": "anomalib_clip3dad.models.Lsfa", "init_args": settings}
+    # for features of width w, a block without bias of its queries, keys and values, and a projection head
+    expected = sum(12 * w**2 + 10 * w + 512 * (w + 1) for w in (64, 33)) if clc else 0
+    assert run_job(jobs_of(models=[model])[0])["trained_parameters"] == expected

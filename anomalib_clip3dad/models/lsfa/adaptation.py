@@ -105,6 +105,7 @@ class Adaptation:
         self._draws = torch.Generator().manual_seed(seed)
         self.step_number = 0
         trained = [*model.adaptors.parameters(), *self.heads.parameters()]
+        self.trained_parameters = sum(parameter.numel() for parameter in trained)
         self.optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, betas=_BETAS)
         self.patch_banks = {name: FeatureQueue(self._bank_size()) for name in MODALITIES}
         prototypes = min(_PROTOTYPES, len(shots.part), settings.max_steps * self.batch_size // 2)

@@ -199,6 +199,7 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         """Take the training steps, and log them."""
         measured: dict[str, float] = {}
         adaptation = Adaptation(self.model, shots, self.settings, seed)
+        self.trained_parameters = adaptation.trained_parameters
         history: list[tuple[int, dict[str, float]]] = []
         bar = tqdm(adaptation.run(), desc="adaptation", unit="step", total=self.settings.max_steps)
         for measured in bar:
