@@ -9,8 +9,9 @@ from rich.console import Console
 
 from anomalib_clip3dad.benchmark.store import Store
 
-ARGUMENTS: dict[str, Any] = {"config": "lsfa.yaml", "categories": ["gear", "knob"], "k_shot": [1, 4], "seeds": [0, 1]}
 NAMES = ["no adaptation", "CLC", "IFC", "LSFA", "BTF", "PatchCore"]
+ARGUMENTS: dict[str, Any] = {"categories": ["gear", "knob"], "k_shot": [1, 4], "seeds": [0, 1]}
+ARGUMENTS |= {"config": "lsfa.yaml", "settings": {}, "only": NAMES}
 
 
 def arguments(**changes: Any) -> Namespace:
@@ -29,6 +30,14 @@ def test_each_loss_alone_and_both_on_the_same_shots_as_the_others() -> None:
         assert own == {key: value for key, value in by_name["LSFA"].items() if key not in {"clc", "ifc"}}
     assert by_name["BTF"] == by_name["PatchCore"]
     assert {by_name[name]["backbone"] for name in NAMES} == {"tf_efficientnet_lite0"}
+
+
+def test_settings_are_those_of_lsfa_alone_and_models_can_be_chosen() -> None:
+    asked = jobs(arguments(settings={"cloud_features": "fpfh"}, only=["LSFA", "BTF"]))
+    assert [job.name for job in asked[::2]][:2] == ["LSFA", "BTF"]
+    assert len(asked) == 2 * 2 * 2 * 2
+    assert asked[0].init_args["cloud_features"] == "fpfh"
+    assert all("cloud_features" not in job.init_args for job in asked if job.name == "BTF")
 
 
 @pytest.mark.parametrize(("category", "kind"), [("gear", "Toy3D"), ("cable_gland", "MVTec3DXYZ")])
