@@ -38,6 +38,7 @@ from .missing import shares
 from .torch_model import Clip3dAdPlusModel, FlawedShot, Read
 
 _ANOMALIES = 8  # synthetic anomalies per shot, half of them in the cloud
+_FLAWED_SHOTS = 8  # of more shots, only the first ones get anomalies: 64 are enough to weigh six pieces of evidence
 _ANOMALY_SIZE = (0.005, 0.05)  # share of the part, similar to most real defects
 _SEED = 0  # seed of the anomalies: the same shots give the same model
 
@@ -134,7 +135,8 @@ class Clip3dAdPlus(ShotBankMixin, PromptedMixin, RGBXYZModel, AnomalibModule):  
         for row in range(len(image)):
             one = slice(row, row + 1)
             whole = cut_part(image[one], xyz[one], foreground[one], self.model.size)
-            self._flaw(image[row], xyz[row], foreground[row])
+            if len(self._shots) < _FLAWED_SHOTS:
+                self._flaw(image[row], xyz[row], foreground[row])
             self._shots.append([self.read(turn(whole, angle) if angle else whole) for angle in self.angles])
 
     def _flaw(self, image: Tensor, xyz: Tensor, foreground: Tensor) -> None:

@@ -75,14 +75,14 @@ def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
     Returns:
         Distances and missing shares, (N,) each, as from `nearest`.
     """
-    own = asked.shot[:, None] == bank.shot
-    if bool(own.all()):
-        own = torch.cdist(asked.place, bank.place) < _NEAR
+    others = bank.rows(bank.shot != asked.shot[0]) if len(asked.shot) else bank
+    if len(others.shot):
+        return nearest(asked.features, beyond_own_length(asked.features, others.features), others.missing)
+    own = torch.cdist(asked.place, bank.place) < _NEAR
     beyond = beyond_own_length(asked.features, bank.features).masked_fill(own, torch.inf)
     # a part so small that all its patches are close has nothing to compare with, so the distance is 0
     alike = -asked.features.square().sum(dim=1, keepdim=True)
-    beyond = beyond.where(beyond.isfinite().any(dim=1, keepdim=True), alike)
-    return nearest(asked.features, beyond, bank.missing)
+    return nearest(asked.features, beyond.where(~own.all(dim=1, keepdim=True), alike), bank.missing)
 
 
 def beyond_own_length(one: Tensor, other: Tensor) -> Tensor:
