@@ -20,14 +20,13 @@ from anomalib_clip3dad.errors import InputError
 from anomalib_clip3dad.models.backbone import load_backbone
 from anomalib_clip3dad.models.bank import ShotBankMixin
 from anomalib_clip3dad.models.base import RGBXYZModel
-from anomalib_clip3dad.models.frozen_cache import join
 from anomalib_clip3dad.models.patch_memory import check_sampling_ratio
 from anomalib_clip3dad.visualization import draw_losses, save_figure
 
 from .adaptation import Adaptation, AdaptationSettings
 from .cloud_features import load_cloud_features
 from .fusion import FUSIONS
-from .torch_model import Features, LsfaModel
+from .torch_model import MODALITIES, Features, LsfaModel, gathered
 
 logger = logging.getLogger(__name__)
 
@@ -185,15 +184,15 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         Raises:
             ValueError: If a loss is not finite, or nothing would be left of the patches.
         """
-        frozen, self._shots = join(self._shots), []
+        shots = gathered(self._shots)
         # Lightning validates, before which the bank is made, in inference mode
         with torch.inference_mode(mode=False), torch.enable_grad():
-            self.model.measure(frozen)
-            scaled = self.model.scaled(frozen)
-            del frozen
+            self.model.measure(shots)
+            for unit, name in zip(self.model.unit, MODALITIES, strict=True):
+                getattr(shots, name).div_(unit)  # as `scaled`, in place
             if self.settings.adapts:
-                self._adapt(scaled, seed)
-            self.model.fill_banks(scaled, self.coreset_sampling_ratio, seed)
+                self._adapt(shots, seed)
+            self.model.fill_banks(shots, self.coreset_sampling_ratio, seed)
 
     def _adapt(self, shots: Features, seed: int) -> None:
         """Take the training steps, and log them."""

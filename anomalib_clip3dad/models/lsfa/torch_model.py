@@ -39,6 +39,27 @@ class Features(NamedTuple):
 MODALITIES = ("rgb", "cloud")
 
 
+def gathered(shots: list[Features]) -> Features:
+    """Join the features of shots, and empty the list on the way, since full data sets take gigabytes.
+
+    Args:
+        shots: Features of B samples each; empty afterwards.
+
+    Returns:
+        Features of all k samples, (k, C, h, w) views of (k, h, w, C): patches as memory banks have them.
+    """
+    last, count = shots[-1], sum(len(each.part) for each in shots)
+    rgb, cloud = (maps.new_empty(count, *maps.shape[2:], maps.shape[1]) for maps in (last.rgb, last.cloud))
+    part = last.part.new_empty(count, *last.part.shape[1:])
+    joined = Features(rearrange(rgb, "k h w c -> k c h w"), rearrange(cloud, "k h w c -> k c h w"), part)
+    while shots:
+        each = shots.pop()
+        count -= len(each.part)
+        for field, whole in zip(each, joined, strict=True):
+            whole[count : count + len(field)] = field
+    return joined
+
+
 class LsfaModel(nn.Module):
     """Frozen features of image and cloud, an adaptor for each, and a memory bank of each one's adapted features.
 
@@ -154,27 +175,24 @@ class LsfaModel(nn.Module):
         """Fill the memory banks and learn the scale of their distances, after the adaptation.
 
         Args:
-            shots: Scaled features of the k shots, (k, C, h, w) each.
+            shots: Scaled features of the k shots, (k, C, h, w) each; replaced by the adapted ones, since full data sets
+                take gigabytes. As `gathered` lays them out, nothing else is copied, either.
             sampling_ratio: See `PatchMemory.choose_coreset`.
             seed: See `PatchMemory.choose_coreset`.
 
         Raises:
             ValueError: See `PatchMemory.choose_coreset` and `svm_weights`.
         """
-        grid, distances = shots.part.shape[1:], []
+        distances = []
         for row, name in enumerate(MODALITIES):
             maps = getattr(shots, name)
-            # one by one: the attention of all samples at once would need their number times its memory; in the order
-            # of the bank, so that the bank is no copy
-            patches = maps.new_empty(len(maps), *grid, maps.shape[1])
+            # one by one: the attention of all samples at once would need their number times its memory
             for shot, one in enumerate(maps.split(1)):
-                patches[shot] = rearrange(self._adapted(name, one), "1 c h w -> h w c")
-            features = rearrange(patches, "k h w c -> k c h w")
-            distances.append(left_out_distances(features, shots.part))
+                maps[shot] = self._adapted(name, one)[0]
+            distances.append(left_out_distances(maps, shots.part))
             self.mean[row], self.deviation[row] = scale_of(distances[row])
             memory: Any = self.memories[name]
-            memory.remember(features)
-            del patches, features
+            memory.remember(maps)
             memory.choose_coreset(sampling_ratio, seed)
         if self.fusion == "svm":
             self.weight.copy_(svm_weights(torch.stack(distances) / self.deviation[:, None], seed))
