@@ -25,6 +25,8 @@ class Torch(Runtime):
         ValueError: If the file is damaged or no checkpoint of this package, or the device is not there.
     """
 
+    organised_only = False  # its model says what it takes
+
     def __init__(self, path: Path, device: str = "auto") -> None:
         self.path = path
         content = load_safely(path, "checkpoint")

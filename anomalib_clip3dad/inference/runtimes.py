@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,11 +22,13 @@ class Runtime(ABC):
         path: The file it comes from.
         metadata: What the file says about itself.
         device: What it runs on, as the runtime calls it.
+        organised_only: Whether it takes rows and columns of points alone, as exported graphs do, and no lists of points.
     """
 
     path: Path
     metadata: Metadata
     device: str
+    organised_only: ClassVar[bool] = True
 
     def __call__(self, image: np.ndarray, xyz: np.ndarray) -> Answer:
         """Judge a batch.
@@ -39,8 +41,12 @@ class Runtime(ABC):
             Its outputs by name.
 
         Raises:
-            ValueError: If the file was exported for images of another size.
+            ValueError: If the file was exported for images of another size, or for organised clouds, and this is none.
         """
+        if self.organised_only and image.shape[2] == 1:
+            msg = f"depth_map: found a list of {image.shape[3]} points, {self.path.name} was exported for organised clouds; "
+            msg += "give rows and columns of points, or use the checkpoint of a model that takes lists, such as GsClip"
+            raise InputError(msg)
         found, wanted = list(image.shape[2:]), self.metadata.input_size
         if wanted not in {None, tuple(found)}:
             sizes = [" x ".join(map(str, size)) for size in (found, wanted or ())]

@@ -52,6 +52,15 @@ def test_every_runtime_answers_as_the_model(deployed: Deployed, kind: str, count
     assert np.array_equal(found["pred_label"], expected.pred_label.numpy())
 
 
+@pytest.mark.parametrize("kind", list(OPEN)[1:])
+def test_lists_of_points_are_refused_by_exported_files(deployed: Deployed, kind: str) -> None:
+    image, xyz = batch((1, 500), 1)
+    with pytest.raises(
+        InputError, match=r"depth_map: found a list of 500 points, model\.\w+ was exported for organised"
+    ):
+        OPEN[kind](deployed)(image.numpy(), xyz.numpy())
+
+
 @pytest.mark.parametrize("kind", OPEN)
 def test_one_model_for_eight_threads(deployed: Deployed, kind: str) -> None:
     run = OPEN[kind](deployed)
