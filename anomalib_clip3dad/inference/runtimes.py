@@ -22,7 +22,7 @@ class Runtime(ABC):
         path: The file it comes from.
         metadata: What the file says about itself.
         device: What it runs on, as the runtime calls it.
-        organised_only: Whether it takes rows and columns of points alone, as exported graphs do, and no lists of points.
+        organised_only: Whether it takes rows and columns of points alone, as exported graphs do, and no lists.
     """
 
     path: Path
@@ -44,8 +44,11 @@ class Runtime(ABC):
             ValueError: If the file was exported for images of another size, or for organised clouds, and this is none.
         """
         if self.organised_only and image.shape[2] == 1:
-            msg = f"depth_map: found a list of {image.shape[3]} points, {self.path.name} was exported for organised clouds; "
-            msg += "give rows and columns of points, or use the checkpoint of a model that takes lists, such as GsClip"
+            msg = f"depth_map: found a list of {image.shape[3]} points, {self.path.name} was exported for organised "
+            msg += (
+                "clouds; give rows and columns of points, or use the checkpoint of a model that takes lists, such as "
+            )
+            msg += "GsClip"
             raise InputError(msg)
         found, wanted = list(image.shape[2:]), self.metadata.input_size
         if wanted not in {None, tuple(found)}:
