@@ -3,13 +3,14 @@
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.models.components import DynamicBufferMixin, KCenterGreedy
+from anomalib.models.components import DynamicBufferMixin
 from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from einops import rearrange
 from torch import Tensor
 
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.models.coreset import Coreset
 from anomalib_clip3dad.seeding import numpy_drawing_from
 
 _AT_ONCE = 4096  # patches whose distances to the bank are computed at once
@@ -74,7 +75,7 @@ class PatchMemory(DynamicBufferMixin):
         cuda = [patches.device] if patches.device.type == "cuda" else []
         with torch.random.fork_rng(cuda), numpy_drawing_from(seed):  # anomalib's projection draws from both
             torch.manual_seed(seed)
-            self.memory_bank = KCenterGreedy(patches, sampling_ratio).sample_coreset()
+            self.memory_bank = Coreset(patches, sampling_ratio).sample_coreset()
 
     def nearest(self, patches: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Find the nearest patches of the bank.

@@ -167,7 +167,7 @@ def test_the_coreset_is_a_share_of_all_patches() -> None:
 
 def test_the_adapted_features_of_a_full_data_set_are_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[int]] = []
-    for module, name in ((torch_model, "left_out_distances"), (patch_memory, "KCenterGreedy")):
+    for module, name in ((torch_model, "left_out_distances"), (patch_memory, "Coreset")):
         usual, addresses = getattr(module, name), []
 
         def spy(features: Tensor, *others: Any, usual: Any = usual, addresses: list[int] = addresses) -> Any:
