@@ -45,10 +45,7 @@ class Runtime(ABC):
         """
         if self.organised_only and image.shape[2] == 1:
             msg = f"depth_map: found a list of {image.shape[3]} points, {self.path.name} was exported for organised "
-            msg += (
-                "clouds; give rows and columns of points, or use the checkpoint of a model that takes lists, such as "
-            )
-            msg += "GsClip"
+            msg += "clouds; give rows and columns, or use the checkpoint of a model that takes lists, such as GsClip"
             raise InputError(msg)
         found, wanted = list(image.shape[2:]), self.metadata.input_size
         if wanted not in {None, tuple(found)}:

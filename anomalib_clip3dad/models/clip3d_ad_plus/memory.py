@@ -75,7 +75,7 @@ def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
     Returns:
         Distances and missing shares, (N,) each, as from `nearest`.
     """
-    others = bank.rows(bank.shot != asked.shot[0]) if len(asked.shot) else bank
+    others = bank.rows(~torch.isin(bank.shot, asked.shot))
     if len(others.shot):
         return nearest(asked.features, beyond_own_length(asked.features, others.features), others.missing)
     own = torch.cdist(asked.place, bank.place) < _NEAR

@@ -182,7 +182,7 @@ class Clip3dAdPlusModel(nn.Module):
             torch.tensor([each.kind for each in flawed], device=self.text.device),
             torch.cat([each.mask for each in flawed]),
         )
-        words = torch.cat([read.words for reads in shots for read in reads[1:]] or [self.text[:0, :1]])
+        words = torch.cat([read.words for reads in shots for read in reads[1:]] or [shots[0][0].words[:0]])
         rounding = [_LEAST_LENGTH * bank.features.norm(dim=1).mean().item() for bank in banks.values()]
         least = self.text.new_tensor([_LEAST_WORDS, *rounding, _LEAST_MISSING])
         normal = Evidence.joined(compared)
@@ -193,13 +193,13 @@ class Clip3dAdPlusModel(nn.Module):
     def _left_out(self, read: Read, shot: int, banks: Mapping[str, Patches]) -> Evidence:
         """Evidence of one shot, with or without an anomaly, compared with the other shots."""
         shown = read.part.flatten() > 0  # nothing else counts, and the search takes most of the time of a fit
-        found = []
-        for name, bank in banks.items():
+        everywhere = torch.zeros_like(shown, dtype=read.part.dtype)
+
+        def compared(name: str) -> list[Tensor]:
             asked = patches_of(getattr(read, name), read, shot, 0.0).rows(shown)
-            found += [
-                torch.zeros_like(shown, dtype=each.dtype).masked_scatter(shown, each) for each in left_out(asked, bank)
-            ]
-        colour, there, geometry, _ = found
+            return [everywhere.masked_scatter(shown, found) for found in left_out(asked, banks[name])]
+
+        (colour, there), (geometry, _) = compared("colour"), compared("geometry")
         return self._evidence(read, colour, geometry, there)
 
     def compare(self, read: Read) -> Evidence:

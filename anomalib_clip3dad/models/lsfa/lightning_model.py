@@ -26,7 +26,7 @@ from anomalib_clip3dad.visualization import draw_losses, save_figure
 from .adaptation import Adaptation, AdaptationSettings
 from .cloud_features import load_cloud_features
 from .fusion import FUSIONS
-from .torch_model import MODALITIES, Features, LsfaModel, gathered
+from .torch_model import Features, LsfaModel, gathered
 
 logger = logging.getLogger(__name__)
 
@@ -184,12 +184,11 @@ class Lsfa(ShotBankMixin, RGBXYZModel, AnomalibModule):  # type: ignore[misc]
         Raises:
             ValueError: If a loss is not finite, or nothing would be left of the patches.
         """
-        shots = gathered(self._shots)
         # Lightning validates, before which the bank is made, in inference mode
         with torch.inference_mode(mode=False), torch.enable_grad():
+            shots = gathered(self._shots)
             self.model.measure(shots)
-            for unit, name in zip(self.model.unit, MODALITIES, strict=True):
-                getattr(shots, name).div_(unit)  # as `scaled`, in place
+            self.model.scale_in_place(shots)
             if self.settings.adapts:
                 self._adapt(shots, seed)
             self.model.fill_banks(shots, self.coreset_sampling_ratio, seed)

@@ -153,6 +153,11 @@ class LsfaModel(nn.Module):
         """Divide frozen features, (B, C, h, w) each, by the units, see `measure`."""
         return frozen._replace(rgb=frozen.rgb / self.unit[0], cloud=frozen.cloud / self.unit[1])
 
+    def scale_in_place(self, frozen: Features) -> None:
+        """Scale as `scaled` does, without a copy: the features of a full data set take gigabytes."""
+        frozen.rgb.div_(self.unit[0])
+        frozen.cloud.div_(self.unit[1])
+
     def adapt(self, scaled: Features) -> Features:
         """Pass the features of each sample through the adaptors.
 

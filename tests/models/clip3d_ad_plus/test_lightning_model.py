@@ -11,6 +11,7 @@ from anomalib.models import get_model, list_models
 
 from anomalib_clip3dad.data import EVIDENCE_KINDS, Toy3D
 from anomalib_clip3dad.errors import InputError
+from anomalib_clip3dad.geometry import foreground_mask
 from anomalib_clip3dad.inference import RGBXYZInferencer
 from anomalib_clip3dad.models import Clip3dAdPlus
 from tests.conftest import bumpy_part, depth_batch
@@ -110,3 +111,15 @@ def test_a_shot_without_points_is_refused(tiny_clip: str) -> None:
 def test_wrong_arguments_are_named(tiny_clip: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(tiny_clip, **arguments)
+
+
+def test_of_many_shots_the_first_eight_get_anomalies(tiny_clip: str) -> None:
+    model = make(tiny_clip, class_name="gear", num_turns=1)
+    batch = depth_batch(10, 96, 112)
+    for rows in (slice(7), slice(7, 10)):
+        image, xyz = (field[rows].as_subclass(torch.Tensor) for field in (batch.image, batch.depth_map))
+        model.remember(image, xyz, foreground_mask(xyz))
+    assert len(model._shots) == 10
+    assert [each.shot for each in model._flawed] == [shot for shot in range(8) for _ in range(8)]
+    model.make_bank(0)
+    assert model.model.scale.score_weight.isfinite().all()

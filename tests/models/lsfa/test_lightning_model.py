@@ -119,6 +119,21 @@ def test_the_steps_change_the_features_and_so_the_banks(root: Path) -> None:
     assert adapted.tower_hash == frozen.tower_hash
 
 
+def test_the_bank_is_made_in_inference_mode_too() -> None:
+    """A validation, before which Lightning wants the bank, is in that mode."""
+    batch, banks = depth_batch(3, SIDE, SIDE), []
+    image, xyz = (field.as_subclass(torch.Tensor) for field in (batch.image, batch.depth_map))
+    for inference in (False, True):
+        model = make(seed=1, num_neighbors=1, backbone="resnet10t")
+        model.model.load_state_dict(banks[0][0], strict=False) if banks else None
+        state = {name: value for name, value in model.model.state_dict().items() if name.startswith("tower")}
+        model.remember(image, xyz, xyz[:, 2] > 0)
+        with torch.inference_mode(inference):
+            model.make_bank(1)
+        banks.append((state, banks_of(model)))
+    assert all(torch.equal(*pair) for pair in zip(banks[0][1], banks[1][1], strict=True))
+
+
 @pytest.mark.parametrize("of_torch", [False, True])
 def test_same_seed_same_bits(root: Path, of_torch: bool) -> None:
     """Its own seed, whatever torch's is; or torch's."""

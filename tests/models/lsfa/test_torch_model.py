@@ -126,6 +126,8 @@ def test_the_unit_makes_the_variance_of_the_parts_patches_one() -> None:
         patches = getattr(scaled, name).movedim(1, -1)[scaled.part]
         assert patches.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-4)
         assert not torch.allclose(getattr(frozen, name), getattr(scaled, name))
+    model.scale_in_place(frozen)
+    assert all(torch.equal(*pair) for pair in zip(frozen, scaled, strict=True))
 
 
 @pytest.mark.parametrize(("adapts", "fusion"), [(True, "mean"), (False, "mean"), (True, "svm")])
