@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Distances against those of every pair, one by one."""
 
+import pytest
 import torch
 
-from anomalib_clip3dad.models.clip3d_ad_plus.memory import Patches, ShotMemory, left_out
+from anomalib_clip3dad.models.clip3d_ad_plus.memory import Patches, ShotMemory, left_out, smallest
 
 
 def patches(shots: list[int], places: list[tuple[float, float]] | None = None) -> Patches:
@@ -13,13 +14,17 @@ def patches(shots: list[int], places: list[tuple[float, float]] | None = None) -
 
 
 def test_the_nearest_patch_of_the_bank() -> None:
-    bank, asked = patches([0] * 30), torch.randn(7, 5)
+    bank, asked = patches([0] * 1030), torch.randn(407, 5)  # more than are searched together
     memory = ShotMemory()
     memory.fit(bank)
     distances, missing = memory(asked)
     every = (asked[:, None] - bank.features[None]).norm(dim=2)
     torch.testing.assert_close(distances, every.min(dim=1).values, atol=1e-4, rtol=0)
-    assert ((missing - bank.missing[every.argmin(dim=1)]).abs() < 0.5).all()
+    four, places = every.double().square().sort(dim=1)
+    four, shares = four[:, :4], bank.missing[places[:, :4]].double()
+    weights = ((four[:, :1] - four) / (0.05 * four[:, :1] + 1e-6)).exp()
+    expected = (weights * shares).sum(dim=1) / weights.sum(dim=1)
+    torch.testing.assert_close(missing, expected.float(), atol=1e-4, rtol=0)
 
 
 def test_the_share_of_what_is_as_near_counts_as_much() -> None:
@@ -61,3 +66,18 @@ def test_a_checkpoint_holds_a_bank_of_any_size() -> None:
     other.load_state_dict(memory.state_dict())
     asked = torch.randn(3, 5)
     assert all(torch.equal(one, two) for one, two in zip(memory(asked), other(asked), strict=True))
+
+
+@pytest.mark.parametrize("columns", [5, 511, 512, 700, 5000])
+def test_the_smallest_are_those_of_topk(columns: int) -> None:
+    values = torch.randn(9, columns)
+    values[0, -1], values[1, 0], values[2, columns // 2 : columns // 2 + 3] = (
+        -9.0,
+        -9.0,
+        torch.tensor([-7.0, -9.0, -8.0]),
+    )
+    values[3, 2:] = torch.inf
+    found, places = smallest(values, 4)
+    expected = values.topk(4, dim=1, largest=False).values
+    assert torch.equal(found, expected)
+    assert torch.equal(values.gather(1, places), expected)
