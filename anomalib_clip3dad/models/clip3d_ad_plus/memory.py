@@ -8,11 +8,13 @@ import torch
 from anomalib.models.components import DynamicBufferMixin
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 _NEAR = 3.5  # in patches: with a single shot, patches closer than this are not compared with each other
 _NEIGHBOURS = 4
 _AT_ONCE = 200  # patches searched for together: their distances to a bank should fit in the processor's cache
-_BLOCK = 64  # columns that are searched together
+_BLOCK = 64  # patches of a bank that are searched together
+_FAR = 1e9  # features of patches that fill the last block: never the nearest, and its square is finite
 _AS_NEAR = 0.05  # share of the squared distance within which a patch counts as nearly as close as the nearest
 
 
@@ -90,6 +92,8 @@ def left_out(asked: Patches, bank: Patches) -> tuple[Tensor, Tensor]:
 
 def search(features: Tensor, bank: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
     """Find the nearest patches of a bank (M, C); other arguments and result are those of `nearest`."""
+    rest = -len(bank) % _BLOCK  # for `smallest`; padding the distances would copy them
+    bank, missing = functional.pad(bank, (0, 0, 0, rest), value=_FAR), functional.pad(missing, (0, rest))
     # not split in a traced graph, which takes any number of patches
     parts = [features] if torch.compiler.is_compiling() else features.split(_AT_ONCE)
     found = [nearest(part, beyond_own_length(part, bank), missing) for part in parts]
@@ -131,26 +135,22 @@ def smallest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     They lie in the `count` blocks with the smallest minima, and a minimum takes much less time than `topk`.
 
     Args:
-        values: (N, M).
+        values: (N, M); only a multiple of 64 columns is searched by blocks.
         count: K, at most M.
 
     Returns:
         The values, the smallest first, and their columns, (N, K) each.
 
     Example:
-        >>> found, columns = smallest(torch.arange(1000.0).flip(0)[None], 2)
+        >>> found, columns = smallest(torch.arange(1024.0).flip(0)[None], 2)
         >>> found.tolist(), columns.tolist()
-        ([[0.0, 1.0]], [[999, 998]])
+        ([[0.0, 1.0]], [[1023, 1022]])
     """
-    blocks = values.shape[1] // _BLOCK
-    if blocks <= 2 * count:  # so few that most of them would be searched
+    if values.shape[1] % _BLOCK or values.shape[1] <= 2 * count * _BLOCK:  # of a few blocks most would be searched
         return values.topk(count, dim=1, largest=False)
-    split = blocks * _BLOCK
-    blocked = rearrange(values[:, :split], "n (b c) -> n b c", c=_BLOCK)
-    chosen = blocked.amin(dim=2).topk(count, dim=1, largest=False).indices[..., None]
-    column = torch.arange(values.shape[1], device=values.device)
-    places = rearrange(chosen * _BLOCK + column[:_BLOCK], "n k c -> n (k c)")
-    places = torch.cat([places, column[split:].expand(values.shape[0], -1)], dim=1)
-    candidates = rearrange(blocked.gather(1, chosen.expand(-1, -1, _BLOCK)), "n k c -> n (k c)")
-    found, at = torch.cat([candidates, values[:, split:]], dim=1).topk(count, dim=1, largest=False)
+    blocks = rearrange(values, "n (b c) -> n b c", c=_BLOCK)
+    chosen = blocks.amin(dim=2).topk(count, dim=1, largest=False).indices[..., None]
+    places = rearrange(chosen * _BLOCK + torch.arange(_BLOCK, device=values.device), "n k c -> n (k c)")
+    candidates = rearrange(blocks.gather(1, chosen.expand(-1, -1, _BLOCK)), "n k c -> n (k c)")
+    found, at = candidates.topk(count, dim=1, largest=False)
     return found, places.gather(1, at)
