@@ -26,14 +26,20 @@ def closed_part(foreground: Tensor) -> Tensor:
         >>> bool((closed_part(holed) == foreground).all())
         True
     """
-    inside = foreground[:, None].to(torch.float32)
-    kernels = [(_WIDEST, 1), (1, _WIDEST)]
-    for kernel in kernels:  # dilation
-        inside = functional.max_pool2d(inside, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
-    for kernel in kernels:  # erosion: removes pixels with background in their window; outside the image is background
-        filled = functional.avg_pool2d(inside, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
-        inside = (filled > 1 - 0.5 / _WIDEST).to(inside.dtype)
-    return (inside[:, 0] > 0) | foreground
+    inside = foreground
+    for dim in (1, 2):  # dilation
+        inside = _count_around(inside, dim) > 0
+    for dim in (1, 2):  # erosion; outside the image is background
+        inside = _count_around(inside, dim) > _WIDEST - 0.5
+    return inside | foreground
+
+
+def _count_around(mask: Tensor, dim: int) -> Tensor:
+    """Count the true pixels in a window along one dimension, from sums up to each pixel: exact, of any window size."""
+    border = (_WIDEST // 2 + 1, _WIDEST // 2)
+    sums = functional.pad(mask.to(torch.float32), border if dim == 2 else (0, 0, *border)).cumsum(dim)
+    size = mask.shape[dim]
+    return sums.narrow(dim, _WIDEST, size) - sums.narrow(dim, 0, size)
 
 
 def shares(mask: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -192,12 +192,11 @@ class Clip3dAdPlusModel(nn.Module):
 
     def _left_out(self, read: Read, shot: int, banks: Mapping[str, Patches]) -> Evidence:
         """Evidence of one shot, with or without an anomaly, compared with the other shots."""
-        shown = read.part.flatten() > 0  # nothing else counts, and the search takes most of the time of a fit
-        everywhere = torch.zeros_like(shown, dtype=read.part.dtype)
+        shown = read.part.flatten() > 0
 
         def compared(name: str) -> list[Tensor]:
             asked = patches_of(getattr(read, name), read, shot, 0.0).rows(shown)
-            return [everywhere.masked_scatter(shown, found) for found in left_out(asked, banks[name])]
+            return _spread(left_out(asked, banks[name]), shown)
 
         (colour, there), (geometry, _) = compared("colour"), compared("geometry")
         return self._evidence(read, colour, geometry, there)
@@ -217,8 +216,15 @@ class Clip3dAdPlusModel(nn.Module):
         if not len(self.colour.bank):
             msg = "the memory bank is empty; train the model or load a checkpoint"
             raise InputError(msg)
-        colour, there = self.colour(rearrange(read.colour, "b c h w -> (b h w) c"))
-        geometry, _ = self.geometry(rearrange(read.geometry, "b c h w -> (b h w) c"))
+        shown = read.part.flatten() > 0
+
+        def compared(memory: ShotMemory, features: Tensor) -> Sequence[Tensor]:
+            patches = rearrange(features, "b c h w -> (b h w) c")
+            if torch.compiler.is_compiling():  # the number of rows in a graph cannot depend on their values
+                return memory(patches)
+            return _spread(memory(patches[shown]), shown)
+
+        (colour, there), (geometry, _) = compared(self.colour, read.colour), compared(self.geometry, read.geometry)
         return self._evidence(read, colour, geometry, there)
 
     def _evidence(self, read: Read, colour: Tensor, geometry: Tensor, there: Tensor) -> Evidence:
@@ -262,6 +268,11 @@ def patches_of(features: Tensor, read: Read, shot: int, degrees: float) -> Patch
         torch.full((height * width,), shot, device=features.device),
         rearrange(place, "h w xy -> (h w) xy"),
     )
+
+
+def _spread(found: Sequence[Tensor], shown: Tensor) -> list[Tensor]:
+    """Values (M,) of the M patches that show the part, and 0 for the others, (N,), of which nothing counts."""
+    return [torch.zeros_like(shown, dtype=each.dtype).masked_scatter(shown, each) for each in found]
 
 
 def _logit(share: Tensor) -> Tensor:
