@@ -15,7 +15,6 @@ from .shading import surface_normals
 _BINS = 11  # of each of the three angles, as FPFH has
 _RADIUS = 4  # pixels from a point to its neighbours
 _NEIGHBOURS = 12
-_STEPS = 1024  # of an angle's place within a bin
 
 
 def surface_histograms(xyz: Tensor, foreground: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -90,11 +89,9 @@ def _pair_angles(line: Tensor, normal: Tensor, other: Tensor) -> tuple[Tensor, T
 def _above_centres(values: Tensor, valid: Tensor) -> Tensor:
     """How far values (B, A, H, W) in [-1, 1] lie above the centre of each bin but the last, at most 1: (B, A 10, H, W).
 
-    Differences between neighbours are the weights of the bins: 1 - |place - centre|, at least 0. Writing them all
-    would take three times as long. Not valid (B, 1, H, W) = 0.
+    Differences between neighbours are the weights of the bins: 1 - |place - centre|, at least 0; exactly 0 for an empty
+    bin. Writing the weights would take three times as long. Not valid (B, 1, H, W) = 0.
     """
     centres = torch.arange(_BINS - 1.0, dtype=values.dtype, device=values.device)[:, None, None]
-    place = (values.clamp(-1, 1) + 1) * (_BINS - 1) / 2
-    # whole multiples of 1 / 1024, so that sums and their differences are exact, and an empty bin is 0 in every runtime
-    place = ((_STEPS * place).round() / _STEPS).where(valid, 0.0)
+    place = ((values.clamp(-1, 1) + 1) * (_BINS - 1) / 2).where(valid, 0.0)
     return (place[:, :, None] - centres).clamp_(0, 1).flatten(1, 2)  # in place: the largest tensor

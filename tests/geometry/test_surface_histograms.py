@@ -62,6 +62,7 @@ def test_it_counts_the_angles_of_all_pairs(hole: bool) -> None:
     found = surface_histograms(xyz, foreground, (3, 3)).square().double()
     expected = reference(xyz, foreground, (3, 3))
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+    assert 20 < (expected == 0).sum() == (found[expected == 0] == 0).sum()  # no root of a rounding error
 
 
 @pytest.mark.parametrize(("rows", "grid"), [(slice(16), (2, 3)), (slice(20), (5, 2))])
