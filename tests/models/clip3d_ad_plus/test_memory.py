@@ -71,11 +71,8 @@ def test_a_checkpoint_holds_a_bank_of_any_size() -> None:
 @pytest.mark.parametrize("columns", [5, 512, 576, 700, 5120])
 def test_the_smallest_are_those_of_topk(columns: int) -> None:
     values = torch.randn(9, columns)
-    values[0, -1], values[1, 0], values[2, columns // 2 : columns // 2 + 3] = (
-        -9.0,
-        -9.0,
-        torch.tensor([-7.0, -9.0, -8.0]),
-    )
+    values[0, -1] = values[1, 0] = -9.0  # in the last block, and in the first
+    values[2, columns // 2 : columns // 2 + 3] = torch.tensor([-7.0, -9.0, -8.0])  # several in one block
     values[3, 2:] = torch.inf
     found, places = smallest(values, 4)
     expected = values.topk(4, dim=1, largest=False).values

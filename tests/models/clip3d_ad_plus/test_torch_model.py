@@ -112,6 +112,22 @@ def test_what_is_measured_here_and_not_on_the_shots_is_missing_too(model: Clip3d
     assert found[shown].min() > 0
 
 
+@pytest.mark.parametrize("kind", ["colour", "geometry"])
+def test_every_patch_of_the_part_has_its_own_distance_to_the_bank(model: Clip3dAdPlusModel, kind: str) -> None:
+    model, cuts = filled(model), [part(7), part(8)]
+    cuts[1].foreground[:, :, :16] = False
+    cuts[1].xyz[:, :, :, :16] = 0.0
+    seen = read(model, Cut(*(torch.cat(each) for each in zip(cuts[0][:3], cuts[1][:3], strict=True)), None))
+    shown, bank = seen.part > 0, getattr(model, kind).bank
+    assert 0 < shown.sum() < shown.numel()
+    distances = torch.zeros(2, 6, 6)
+    for sample, row, column in shown.nonzero().tolist():
+        distances[sample, row, column] = (getattr(seen, kind)[sample, :, row, column] - bank).norm(dim=1).min()
+    smooth = torch.nn.functional.avg_pool2d(distances, 3, 1, 1, count_include_pad=False)
+    found = model.compare(seen).maps[:, EVIDENCE_KINDS.index(kind)]
+    torch.testing.assert_close(found[shown], smooth[shown], atol=1e-3, rtol=1e-3)
+
+
 def test_a_shot_is_near_to_itself_however_it_is_turned(model: Clip3dAdPlusModel) -> None:
     model = filled(model)
     for angle in (0.0, 90.0):
